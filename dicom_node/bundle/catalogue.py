@@ -1,0 +1,91 @@
+"""findings.json and scope.json: what a bundle can say, and when it must keep silent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dicom_node.bundle.manifest import Frozen, ModalityId
+
+
+class CodeEntry(Frozen):
+    """A coded concept: SNOMED CT (`SCT`), DICOM (`DCM`) or another registered scheme."""
+
+    value: Annotated[str, Field(min_length=1, max_length=64)]
+    scheme: Annotated[str, Field(min_length=1, max_length=16)]
+    meaning: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Prompts(Frozen):
+    """Texts that a finding is scored against; the mean of each side, normalised, is its anchor."""
+
+    affirmed: Annotated[tuple[str, ...], Field(min_length=1)]
+    negated: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Calibration(Frozen):
+    """probability = sigmoid(slope * margin + intercept), margin = cos(x, affirmed) - cos(x, negated)
+    (Platt 1999). Fitted on training data or a held-out part of it, never on val or test."""
+
+    method: Literal["platt"] = "platt"
+    slope: float
+    intercept: float
+
+
+class Measured(Frozen):
+    """What was measured, and on what."""
+
+    split: str
+    n: int
+    positives: int
+    auc: float
+    auc_ci: tuple[float, float]
+    """95 % bootstrap, by patient or group."""
+
+
+class FindingEntry(Frozen):
+    """One finding of the catalogue."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)+$")]
+    modality: ModalityId
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    code: CodeEntry
+    prompts: Prompts
+    group: str | None = None
+    """Findings of one group exclude each other: only the most probable may be present."""
+    calibration: Calibration
+    threshold: float = Field(ge=0, le=1)
+    """At or above: present."""
+    unsure_from: float | None = Field(default=None, ge=0, le=1)
+    """From here up to `threshold` the model abstains; None: it never does."""
+    measured: Measured | None = None
+
+
+class FindingsFile(Frozen):
+    """The whole of findings.json."""
+
+    findings: tuple[FindingEntry, ...]
+
+
+class ScopeEntry(Frozen):
+    """Mahalanobis distance of an embedding to the training embeddings of its modality, in the space of
+    their first K principal components plus the residual (D dimensions):
+
+        score = sqrt(sum_k ((x - mean) . component_k)^2 / variance_k + |residual|^2 / residual_variance)
+
+    Above `threshold` the input is out of scope.
+    """
+
+    method: Literal["mahalanobis"] = "mahalanobis"
+    mean: tuple[float, ...]
+    components: tuple[tuple[float, ...], ...]
+    variances: tuple[float, ...]
+    residual_variance: float = Field(gt=0)
+    threshold: float = Field(gt=0)
+
+
+class ScopeFile(Frozen):
+    """The whole of scope.json: by modality id. A modality without an entry is never refused."""
+
+    modalities: dict[ModalityId, ScopeEntry]
