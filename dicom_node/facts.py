@@ -20,7 +20,9 @@ def evidence_to_json(evidence: Evidence) -> dict[str, Any]:
     """Source, and the region in its pixels (column, row) or its seconds."""
     return {
         "source": source_to_json(evidence.source),
-        "outline": None if evidence.outline is None else [[round(x, 1), round(y, 1)] for x, y in evidence.outline],
+        "outline": None
+        if evidence.outline is None
+        else [[round(x, 1), round(y, 1)] for x, y in evidence.outline],
         "span": None if evidence.span is None else [round(s, 3) for s in evidence.span],
         "share": round(evidence.share, 4),
     }

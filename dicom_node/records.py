@@ -1,6 +1,6 @@
 """The facts that travel through the node, as frozen dataclasses without behaviour.
 
-    Instance --pixels--> View (Samples) --engine--> ViewVectors --findings--> Assessment (Findings) --report--> SR
+    Instance --pixels--> View of Samples --engine--> ViewVectors --findings--> Assessment --report--> SR
 
 How a fact becomes DICOM stands in `report/`, how it becomes JSON in `web/api.py` and `facts.py`,
 how it becomes SQL in `store/`. Arrays are never written to after they are made.

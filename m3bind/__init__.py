@@ -1,0 +1,1 @@
+"""The training package: towers, binding, distillation, evaluation."""

@@ -1,0 +1,1 @@
+"""The thin plug inside Orthanc: standard library and `orthanc` alone."""

@@ -1,0 +1,1 @@
+"""Peers that keep studies and reports, behind one Protocol."""

@@ -1,0 +1,1 @@
+"""The bundle contract: what a bundle says of itself, read and verified."""

@@ -1,0 +1,1 @@
+"""The DICOM services that the node offers."""

@@ -1,0 +1,1 @@
+"""From vectors to findings: pure functions on arrays."""

@@ -1,0 +1,1 @@
+"""Running encoders, behind one small Protocol."""

@@ -1,0 +1,1 @@
+"""Background jobs: procrastinate on the node's own PostgreSQL."""

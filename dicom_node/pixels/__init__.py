@@ -1,0 +1,1 @@
+"""From SOP instances to encoder inputs."""

@@ -1,0 +1,1 @@
+"""From findings to a standard DICOM SR: pure functions, facts in, Dataset out."""

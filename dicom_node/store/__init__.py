@@ -1,0 +1,1 @@
+"""PostgreSQL: studies, findings, vectors, reports, audit."""

@@ -1,0 +1,1 @@
+"""Real images, records and captions for training."""

@@ -1,0 +1,1 @@
+"""Zero-shot, retrieval and cross-modal measurements."""
