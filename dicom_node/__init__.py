@@ -1,1 +1,1 @@
-"""The serving part: receives studies, runs the bundle's encoders, writes findings back as DICOM SR. No torch."""
+"""The serving part: receives studies, runs the encoders, writes findings back as DICOM SR. Never torch."""

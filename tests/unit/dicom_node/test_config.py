@@ -46,7 +46,7 @@ def test_defaults_listen_on_loopback_only() -> None:
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, expected: str) -> None:
-    with pytest.raises(ConfigError, match="wrong|not valid") as caught:
+    with pytest.raises(ConfigError, match=r"wrong|not valid") as caught:
         load_settings(write(tmp_path, text))
     assert expected in str(caught.value)
 
