@@ -1,1 +1,1 @@
-"""From vectors to findings: pure functions on arrays."""
+"""Vectors in, Findings out: pure arithmetic, no file, no socket, no model."""

@@ -1,1 +1,1 @@
-"""Running encoders, behind one small Protocol."""
+"""Runs the encoders of a bundle: arrays in, vectors out."""

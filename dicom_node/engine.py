@@ -1,0 +1,198 @@
+"""A loaded bundle, ready to answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from types import MappingProxyType
+
+import numpy as np
+import onnxruntime
+import structlog
+from numpy.typing import NDArray
+
+from dicom_node.bundle.manifest import Encoder
+from dicom_node.bundle.store import Bundle, open_bundle
+from dicom_node.errors import InferenceError
+from dicom_node.findings.assess import Knowledge, assess
+from dicom_node.findings.prompts import Anchors, make_anchors, prompt_texts
+from dicom_node.findings.scope import ScopeStatistics
+from dicom_node.inference.cache import LoadCache
+from dicom_node.inference.images import encode_samples
+from dicom_node.inference.onnx import OnnxRunner, choose_providers
+from dicom_node.inference.selftest import (
+    check_encoder,
+    check_text,
+    cpu_model,
+    read_selftest,
+    surroundings,
+)
+from dicom_node.inference.texts import TextEncoder, load_tokenizer
+from dicom_node.pixels.ops import compile_operations
+from dicom_node.records import Assessment, BundleIdentity, StudyRead, View, ViewVectors
+
+log = structlog.get_logger(__name__)
+
+
+class Engine:
+    """Encoders, text encoder and findings of one bundle. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        runners: Mapping[str, OnnxRunner],
+        text: _Text,
+        anchors: Anchors,
+        providers: tuple[str, ...],
+    ) -> None:
+        self.bundle = bundle
+        self.providers = providers
+        """Execution providers, best first."""
+        self._runners = runners
+        self._text = text
+        self._knowledge = _knowledge(bundle, anchors)
+
+    @classmethod
+    def load(
+        cls,
+        bundle_path: Path,
+        *,
+        providers: Sequence[str] | None = None,
+        threads: int = 0,
+        cache_dir: Path | None = None,
+    ) -> Engine:
+        """Open the bundle, prove it, start its encoders, and test them against the sealed outputs.
+
+        `providers`: see `choose_providers`. `threads`: within one operator, 0 for one per core. With a
+        `cache_dir` a later load of the same bundle skips the self-test (as long as processor, ONNX Runtime
+        and providers stay the same) and the embedding of the prompts.
+
+        Raises BundleError where the bundle cannot be used, ConfigError for a provider not installed.
+        """
+        began = time.perf_counter()
+        bundle = open_bundle(bundle_path)
+        for encoder in bundle.manifest.encoders.values():
+            compile_operations(encoder.preprocess)
+        chosen = choose_providers(providers)
+        start = partial(OnnxRunner, providers=chosen, threads=threads)
+        text = _Text(bundle, start)
+        files = {modality: bundle.path(e.file) for modality, e in bundle.manifest.encoders.items()}
+        cache = LoadCache(cache_dir, bundle.identity.digest)
+        with ThreadPoolExecutor(max_workers=len(files)) as pool:
+            runners = dict(zip(files, pool.map(start, files.values()), strict=True))
+        where = surroundings(bundle.identity.digest, onnxruntime.__version__, chosen, cpu_model())
+        tested = not cache.passed(where)
+        if tested:
+            _self_test(bundle, runners, text)
+            cache.keep_passed(where)
+        anchors = _anchors(bundle, text, cache)
+        log.info(
+            "engine_loaded",
+            bundle=f"{bundle.identity.name} {bundle.identity.version}",
+            digest=bundle.identity.digest[:12],
+            modalities=sorted(runners),
+            providers=chosen,
+            self_tested=tested,
+            seconds=round(time.perf_counter() - began, 3),
+        )
+        return cls(bundle, MappingProxyType(runners), text, anchors, chosen)
+
+    @property
+    def identity(self) -> BundleIdentity:
+        """Which bundle speaks."""
+        return self.bundle.identity
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder]:
+        """By modality id: what the readers need to know."""
+        return MappingProxyType(self.bundle.manifest.encoders)
+
+    def encode(self, view: View) -> ViewVectors:
+        """The view's vectors. Raises InferenceError."""
+        encoder = self.bundle.manifest.encoders.get(view.modality)
+        if encoder is None:
+            raise InferenceError(f"The bundle has no encoder for modality {view.modality}.")
+        values = [sample.values for sample in view.samples]
+        return encode_samples(self._runners[view.modality], values, encoder.input_shape)
+
+    def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(N, D) unit-norm, one row per text. Raises InferenceError."""
+        return self._text.encoder().embed(texts)
+
+    def assess(self, study_uid: str, read: StudyRead) -> Assessment:
+        """Encode and judge one study; `seconds` holds `encode` and `assess`. Raises InferenceError."""
+        began = time.perf_counter()
+        vectors = [self.encode(view) for view in read.views]
+        encoded = time.perf_counter()
+        seconds = {"encode": encoded - began, "assess": 0.0}
+        assessment = assess(study_uid, read, vectors, self._knowledge, self.identity, seconds)
+        assessment.seconds["assess"] = time.perf_counter() - encoded
+        return assessment
+
+
+class _Text:
+    """The text encoder, started when it is first needed: a warm load has its anchors cached."""
+
+    def __init__(self, bundle: Bundle, start: partial[OnnxRunner]) -> None:
+        self._bundle = bundle
+        self._start = start
+        self._lock = Lock()
+        self._started: tuple[OnnxRunner, TextEncoder] | None = None
+
+    def started(self) -> tuple[OnnxRunner, TextEncoder]:
+        with self._lock:
+            if self._started is None:
+                text = self._bundle.manifest.text
+                tokenizer = load_tokenizer(self._bundle.path(text.tokenizer), text.max_tokens)
+                runner = self._start(self._bundle.path(text.file))
+                self._started = (runner, TextEncoder(runner, tokenizer, text))
+            return self._started
+
+    def encoder(self) -> TextEncoder:
+        return self.started()[1]
+
+
+def _self_test(bundle: Bundle, runners: Mapping[str, OnnxRunner], text: _Text) -> None:
+    test = bundle.manifest.selftest
+    sealed = read_selftest(bundle.path(test.file))
+    cosines = {
+        modality: check_encoder(modality, runner, sealed, test.min_cosine)
+        for modality, runner in runners.items()
+    }
+    runner, encoder = text.started()
+    cosines["text"] = check_text(encoder, runner, sealed, test.min_cosine)
+    log.info("self_test_passed", lowest_cosine={name: round(value, 6) for name, value in cosines.items()})
+
+
+def _anchors(bundle: Bundle, text: _Text, cache: LoadCache) -> Anchors:
+    ids = tuple(entry.id for entry in bundle.findings)
+    dimension = bundle.manifest.dimension
+    kept = cache.arrays("anchors")
+    if kept is not None:
+        anchors = Anchors(tuple(kept["ids"].tolist()), kept["affirmed"], kept["negated"])
+        if anchors.ids == ids and anchors.affirmed.shape == anchors.negated.shape == (len(ids), dimension):
+            return anchors
+    texts = prompt_texts(bundle.findings)
+    embeddings = text.encoder().embed(texts) if texts else np.zeros((0, dimension), dtype=np.float32)
+    anchors = make_anchors(bundle.findings, texts, embeddings)
+    kept_ids = np.array(ids, dtype=np.str_)
+    cache.keep_arrays("anchors", ids=kept_ids, affirmed=anchors.affirmed, negated=anchors.negated)
+    return anchors
+
+
+def _knowledge(bundle: Bundle, anchors: Anchors) -> dict[str, Knowledge]:
+    known = {}
+    for modality, encoder in bundle.manifest.encoders.items():
+        findings = bundle.findings_of(modality)
+        entry = bundle.scope.get(modality)
+        known[modality] = Knowledge(
+            findings=findings,
+            anchors=anchors.only([finding.id for finding in findings]),
+            pooling=encoder.pooling,
+            scope=None if entry is None else ScopeStatistics.of(entry),
+        )
+    return known

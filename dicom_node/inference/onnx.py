@@ -1,0 +1,108 @@
+"""Runs a model in this process with ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from dicom_node.errors import BundleFormatError, ConfigError, InferenceError
+from dicom_node.inference.protocol import Array
+
+CPU = "CPUExecutionProvider"
+
+PREFERRED: tuple[str, ...] = (
+    "TensorrtExecutionProvider",
+    "CUDAExecutionProvider",
+    "OpenVINOExecutionProvider",
+    CPU,
+)
+"""Best first. ONNX Runtime gives to the next what one cannot run, so the CPU always stands last."""
+
+SHORT_NAMES: Mapping[str, str] = MappingProxyType(
+    {"tensorrt": PREFERRED[0], "cuda": PREFERRED[1], "openvino": PREFERRED[2], "cpu": CPU}
+)
+"""What settings call them."""
+
+OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        # TF32 would make embeddings depend on the generation of the card.
+        "CUDAExecutionProvider": MappingProxyType({"use_tf32": "0"}),
+        # Its default is bfloat16 where the processor has it: embeddings would depend on the machine.
+        "OpenVINOExecutionProvider": MappingProxyType({"device_type": "CPU", "precision": "FP32"}),
+    }
+)
+
+_LOAD_ERRORS = (
+    native.EPFail,
+    native.Fail,
+    native.InvalidArgument,
+    native.InvalidGraph,
+    native.InvalidProtobuf,
+    native.NoModel,
+    native.NoSuchFile,
+    native.NotImplemented,
+    native.RuntimeException,
+)
+_RUN_ERRORS = (native.EPFail, native.Fail, native.InvalidArgument, native.RuntimeException, ValueError)
+
+
+def choose_providers(wanted: Sequence[str] | None, available: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Execution providers to use, best first, CPU always last.
+
+    `wanted` are the short names of SHORT_NAMES or ONNX Runtime's own, in order of preference; None or empty
+    means PREFERRED. Those that this installation lacks are passed over; the caller tells which were chosen.
+    Raises ConfigError for an unknown name, and where none of those wanted is installed: who asks for a GPU
+    alone must not be given the CPU without a word.
+    """
+    present = tuple(available if available is not None else onnxruntime.get_available_providers())
+    asked = [SHORT_NAMES.get(name.lower(), name) for name in wanted or PREFERRED]
+    for name in asked:
+        if name not in SHORT_NAMES.values() and name not in present:
+            raise ConfigError(f"Unknown execution provider {name}; known are {', '.join(SHORT_NAMES)}.")
+    chosen = [name for name in asked if name in present]
+    if not chosen:
+        raise ConfigError(
+            f"None of the execution providers {', '.join(asked)} is in this installation of ONNX Runtime, "
+            f"which has {', '.join(present)}. Install the matching package, or add cpu to the list."
+        )
+    return (*(name for name in dict.fromkeys(chosen) if name != CPU), CPU)
+
+
+class OnnxRunner:
+    """One ONNX file as an inference session; see `protocol.Runner`. Safe to call from several threads."""
+
+    def __init__(self, path: Path, providers: Sequence[str] = (CPU,), threads: int = 0) -> None:
+        """`threads` within one operator; 0 lets ONNX Runtime take one for each core.
+
+        Raises BundleFormatError where ONNX Runtime cannot load the file.
+        """
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # A spinning pool of every encoder would take the cores from the one that works.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=[(name, dict(OPTIONS.get(name, {}))) for name in providers]
+            )
+        except _LOAD_ERRORS as error:
+            raise BundleFormatError(f"{path.name} cannot be loaded by ONNX Runtime: {error}") from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Those in use, which may be fewer than were asked for."""
+        return tuple(self._session.get_providers())
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs by name for one batch. Raises InferenceError."""
+        try:
+            answers: list[Any] = self._session.run(self._outputs, dict(inputs))
+        except _RUN_ERRORS as error:
+            raise InferenceError(f"ONNX Runtime could not run the encoder: {error}") from error
+        return dict(zip(self._outputs, answers, strict=True))
