@@ -1,1 +1,1 @@
-"""Real images, records and captions for training."""
+"""The data: examples with labels and splits, captions, augmentation, caches. All of it from public sets."""

@@ -1,1 +1,1 @@
-"""Zero-shot, retrieval and cross-modal measurements."""
+"""What a checkpoint can do, measured on val and test splits."""
