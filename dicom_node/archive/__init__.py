@@ -1,1 +1,1 @@
-"""Peers that keep studies and reports, behind one Protocol."""
+"""Peers that keep studies and reports, behind one Protocol: `protocol.py`."""
