@@ -11,7 +11,7 @@ Point = tuple[int, int]
 
 def outer_outline(mask: NDArray[np.bool_]) -> list[Point]:
     """Corners of the border of a 4-connected region without holes, clockwise as seen on a screen, the first
-    not repeated, none on a straight line between its neighbours. `mask` (h, w) with at least one True.
+    not repeated, none on a straight line between its neighbours. `mask` (h, w); ValueError where it is empty.
 
     Where two cells of the region touch only at a corner the border turns back to its own cell, so the
     polygon touches itself there but never crosses.

@@ -30,7 +30,7 @@ class LoadCache:
             return None
         path = self._arrays_path(self._folder, name)
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as kept:
                 return {key: kept[key] for key in kept.files}
         except FileNotFoundError:
             return None

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +34,9 @@ TEXT = "text"
 def read_selftest(path: Path) -> dict[str, Array]:
     """The sealed inputs and outputs by name. Raises BundleFormatError; never unpickles."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleFormatError(f"{path.name} is not an archive of plain arrays: {error}.") from error
 
 
