@@ -232,3 +232,19 @@ class Assessment:
     bundle: BundleIdentity
     seconds: dict[str, float]
     """Wall time by part: decode, encode, assess."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """A finished SR on disk, before or after its delivery."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_uid: str
+    study_uid: str
+    path: Path
+    """Absolute; a Part 10 file."""
+    size: int
+    """Bytes of the file."""
+    sha256: str
+    """Hex digest of the whole file."""

@@ -1,0 +1,81 @@
+"""What the SCP takes: every storage SOP class, in every transfer syntax that carries its own pixels.
+
+Built from the dictionaries of pydicom and pynetdicom, so that a newer package brings newer classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import AllTransferSyntaxes
+from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext, build_context
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import register_uid, uid_to_service_class
+
+VERIFICATION = "1.2.840.10008.1.1"
+"""Verification SOP Class (PS3.4 annex A)."""
+
+NOT_TAKEN: dict[str, str] = {
+    "1.2.840.10008.1.2.4.94": "JPIP Referenced: the pixels stay on a server that may be gone",
+    "1.2.840.10008.1.2.4.95": "JPIP Referenced Deflate: likewise",
+    "1.2.840.10008.1.2.4.204": "JPIP HTJ2K Referenced: likewise",
+    "1.2.840.10008.1.2.4.205": "JPIP HTJ2K Referenced Deflate: likewise",
+    "1.2.840.10008.1.2.6.1": "RFC 2557 MIME encapsulation: not a data set",
+    "1.2.840.10008.1.2.6.2": "XML Encoding: not a data set",
+    "1.2.840.10008.1.2.7.1": "SMPTE ST 2110-20: a live stream, not a stored object (PS3.22)",
+    "1.2.840.10008.1.2.7.2": "SMPTE ST 2110-20: likewise",
+    "1.2.840.10008.1.2.7.3": "SMPTE ST 2110-30: likewise",
+    "1.2.840.10008.1.20": "Papyrus 3: a file format of its own",
+}
+"""Transfer syntaxes of PS3.6 annex A that are refused, and why."""
+
+RETIRED_STORAGE: dict[str, str] = {
+    "1.2.840.10008.5.1.4.1.1.3": "UltrasoundMultiFrameImageStorageRetired",
+    "1.2.840.10008.5.1.4.1.1.5": "NuclearMedicineImageStorageRetired",
+    "1.2.840.10008.5.1.4.1.1.6": "UltrasoundImageStorageRetired",
+    "1.2.840.10008.5.1.4.1.1.8": "StandaloneOverlayStorage",
+    "1.2.840.10008.5.1.4.1.1.9": "StandaloneCurveStorage",
+    "1.2.840.10008.5.1.4.1.1.10": "StandaloneModalityLUTStorage",
+    "1.2.840.10008.5.1.4.1.1.11": "StandaloneVOILUTStorage",
+    "1.2.840.10008.5.1.4.1.1.12.3": "XRayAngiographicBiPlaneImageStorage",
+    "1.2.840.10008.5.1.4.1.1.77.1": "VLImageStorageTrial",
+    "1.2.840.10008.5.1.4.1.1.77.2": "VLMultiFrameImageStorageTrial",
+    "1.2.840.10008.5.1.4.1.1.88.1": "TextSRStorageTrial",
+    "1.2.840.10008.5.1.4.1.1.88.2": "AudioSRStorageTrial",
+    "1.2.840.10008.5.1.4.1.1.88.3": "DetailSRStorageTrial",
+    "1.2.840.10008.5.1.4.1.1.88.4": "ComprehensiveSRStorageTrial",
+    "1.2.840.10008.5.1.4.1.1.129": "StandalonePETCurveStorage",
+}
+"""Retired storage classes of PS3.6 annex A that old archives still send, with a name for pynetdicom."""
+
+
+@cache
+def transfer_syntaxes() -> tuple[str, ...]:
+    """Every transfer syntax that is taken: pydicom's own list first, then the rest of PS3.6 annex A."""
+    registered = [uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax"]
+    known = dict.fromkeys([*map(str, AllTransferSyntaxes), *registered])
+    return tuple(uid for uid in known if uid not in NOT_TAKEN)
+
+
+def storage_classes(extra: Sequence[str] = ()) -> tuple[str, ...]:
+    """Every storage SOP class that is taken; `extra` are private ones of the site."""
+    current = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
+    return tuple(dict.fromkeys([*current, *RETIRED_STORAGE, *extra]))
+
+
+def supported_contexts(extra: Sequence[str] = ()) -> list[PresentationContext]:
+    """Presentation contexts of Verification and of all storage classes, for `AE.supported_contexts`.
+
+    Tells pynetdicom that the retired and `extra` classes are storage, which it does not know by itself.
+    """
+    for uid, keyword in {**RETIRED_STORAGE, **{uid: _keyword(uid) for uid in extra}}.items():
+        if uid_to_service_class(uid) is not StorageServiceClass:
+            register_uid(uid, keyword, StorageServiceClass)
+    syntaxes = list(transfer_syntaxes())
+    return [build_context(VERIFICATION)] + [build_context(uid, syntaxes) for uid in storage_classes(extra)]
+
+
+def _keyword(uid: str) -> str:
+    return "Private_" + uid.replace(".", "_")

@@ -1,0 +1,181 @@
+"""C-STORE data sets go straight from the network into the spool, fragment by fragment.
+
+pynetdicom gathers a data set in memory, or in a file of the system's temporary folder under a setting of
+the whole process. This provider takes its place for one association: everything but the data set of a
+C-STORE-RQ goes the usual way; that one is written into a draft of the spool as it arrives, so that memory is
+bounded by a PDU, and the later rename stays on one file system.
+"""
+
+from __future__ import annotations
+
+import queue
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import create_file_meta, decode, encode_file_meta
+from pynetdicom.pdu_primitives import P_DATA
+
+from dicom_node.errors import StorageError
+from dicom_node.intake import Intake
+from dicom_node.spool import Draft
+
+COMMAND = 0x01
+"""Message control header (PS3.8 section E.2): this fragment belongs to the command set."""
+LAST = 0x02
+"""Message control header: this is the last fragment of the command set or data set."""
+C_STORE_RQ_FIELD = 0x0001
+NO_DATA_SET = 0x0101
+"""PS3.7 section E.1: Command Field of a C-STORE-RQ, Command Data Set Type without a data set."""
+
+
+@dataclass(slots=True)
+class Reception:
+    """A data set on its way in. Not frozen: it grows while it arrives."""
+
+    draft: Draft | None
+    """None when the spool would not take it; `error` then says why."""
+    offset: int
+    """Bytes of preamble and file meta information before the data set."""
+    transfer_syntax_uid: str
+    error: StorageError | None = None
+
+    def append(self, fragment: bytes | memoryview) -> None:
+        """Write a fragment. An error is kept for the answer: the rest must still be read off the network."""
+        if self.draft is None:
+            return
+        try:
+            self.draft.write(fragment)
+        except StorageError as error:
+            self.fail(error)
+
+    def fail(self, error: StorageError) -> None:
+        """Give up the file, remember why."""
+        self.error = error
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the draft's first name. Idempotent."""
+        if self.draft is not None:
+            self.draft.discard()
+            self.draft = None
+
+
+class SpoolingProvider(DIMSEServiceProvider):
+    """The DIMSE service provider of one association, with C-STORE data sets led into the spool.
+
+    A handler of evt.EVT_C_STORE finds the data set's `Reception` with `reception_of(event.request)`.
+    """
+
+    def __init__(self, association: Association, intake: Intake) -> None:
+        super().__init__(association)
+        self._intake = intake
+        self._command = bytearray()
+        self._request: C_STORE | None = None
+        self._context_id = 0
+        self._reception: Reception | None = None
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        """Take the fragments of one P-DATA (PS3.8 section 9.3.5), in the network thread."""
+        for context_id, value in primitive.presentation_data_value_list:
+            if self._reception is not None and not value[0] & COMMAND:
+                self._take_data(value)
+            elif value[0] & COMMAND:
+                self._take_command(context_id, value)
+            else:
+                self._pass_on(context_id, value)
+
+    def close(self) -> None:
+        """Throw away what was under way, or still unanswered, when the association ended."""
+        if self._reception is not None:
+            self._reception.discard()
+            self._reception = None
+        with suppress(queue.Empty):
+            while True:
+                _, request = self.msg_queue.get_nowait()
+                if isinstance(request, C_STORE):
+                    reception_of(request).discard()
+
+    def _take_command(self, context_id: int, value: bytes) -> None:
+        self._command += value[1:]
+        if not value[0] & LAST:
+            return
+        encoded = bytes(self._command)
+        self._command.clear()
+        command = decode(BytesIO(encoded), True, True)
+        is_store = command.get("CommandField") == C_STORE_RQ_FIELD
+        if is_store and command.get("CommandDataSetType") != NO_DATA_SET:
+            self._begin(context_id, command, encoded)
+        else:
+            self._pass_on(context_id, bytes([COMMAND | LAST]) + encoded)
+
+    def _pass_on(self, context_id: int, value: bytes) -> None:
+        """The usual way, for every other message."""
+        ordinary = P_DATA()
+        ordinary.presentation_data_value_list.append((context_id, value))
+        super().receive_primitive(ordinary)
+
+    def _begin(self, context_id: int, command: Dataset, encoded: bytes) -> None:
+        message = C_STORE_RQ()
+        message.context_id = context_id
+        message.encoded_command_set = BytesIO(encoded)
+        message.command_set = command
+        self._context_id = context_id
+        self._request = _primitive(message)
+        self._reception = self._open(context_id, command)
+
+    def _open(self, context_id: int, command: Dataset) -> Reception:
+        syntax = self._syntax_of(context_id)
+        meta = create_file_meta(
+            sop_class_uid=command.get("AffectedSOPClassUID"),
+            sop_instance_uid=command.get("AffectedSOPInstanceUID"),
+            transfer_syntax=UID(syntax),
+        )
+        head = b"\x00" * 128 + b"DICM" + encode_file_meta(meta)
+        reception = Reception(None, len(head), syntax)
+        try:
+            reception.draft = self._intake.draft()
+            reception.draft.write_unhashed(head)
+        except StorageError as error:
+            reception.fail(error)
+        return reception
+
+    def _syntax_of(self, context_id: int) -> str:
+        """The transfer syntax that was agreed on; an unknown context ends the association later."""
+        for context in self.assoc.accepted_contexts:
+            if context.context_id == context_id:
+                return str(context.transfer_syntax[0])
+        return ""
+
+    def _take_data(self, value: bytes) -> None:
+        reception, request = self._reception, self._request
+        if reception is None or request is None:
+            return
+        reception.append(memoryview(value)[1:])
+        if value[0] & LAST:
+            self._reception = self._request = None
+            setattr(request, ATTRIBUTE, reception)
+            self.msg_queue.put((self._context_id, request))
+
+
+ATTRIBUTE = "spooled_reception"
+
+
+def reception_of(request: Any) -> Reception:
+    """What arrived with a C-STORE request; the handler discards it when done."""
+    reception = getattr(request, ATTRIBUTE)
+    assert isinstance(reception, Reception)  # noqa: S101 - set by SpoolingProvider on every C-STORE
+    return reception
+
+
+def _primitive(message: C_STORE_RQ) -> C_STORE:
+    primitive = message.message_to_primitive()
+    assert isinstance(primitive, C_STORE)  # noqa: S101 - decided by the command field
+    return primitive

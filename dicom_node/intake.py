@@ -1,0 +1,360 @@
+"""The one corridor behind all doors: a received object becomes a durable file, then a row in the store.
+
+    C-STORE        --> draft (data set as sent) --\\
+    a path         --> draft (copy)              +--> identify --> place --> store --> Success
+    HTTP, archive  --> draft (copy)             --/
+
+`QuietWatch` then tells when a study is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import structlog
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset, read_file_meta_info, read_preamble
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+)
+
+from dicom_node.errors import (
+    DatabaseUnavailableError,
+    InstanceConflictError,
+    NotDicomError,
+    UnreadableObjectError,
+)
+from dicom_node.records import Instance
+from dicom_node.spool import CHUNK, Draft, Spool
+from dicom_node.store.states import Added
+
+PREAMBLE = 132
+"""128 bytes of preamble and "DICM" (PS3.10 section 7.1)."""
+LAST_NEEDED = Tag(0x0020000E)  # Series Instance UID: the last attribute that identifies an instance
+INFLATE_LIMIT = 1 << 22
+"""Bytes of a deflated data set that are inflated to look for its UIDs."""
+POLL_SECONDS = 0.25
+
+
+class InstanceLedger(Protocol):
+    """What the corridor asks of the store."""
+
+    def add_instance(self, instance: Instance, *, origin: str | None, calling_ae: str | None) -> Added:
+        """Make a durable file known."""
+
+
+class QuietLedger(Protocol):
+    """What the watch asks of the store."""
+
+    def close_quiet(self, quiet_seconds: float) -> list[str]:
+        """Queue every study that has been quiet for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an object says it is; the data set decides, not the message that carried it."""
+
+    study_uid: str
+    series_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a C-STORE request says of its data set, and how the draft was laid out."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    offset: int
+    """Bytes before the data set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An object that is durable and known."""
+
+    instance: Instance
+    added: Added
+
+
+class Intake:
+    """Takes objects in. Safe to use from many threads, and from several processes on one spool."""
+
+    def __init__(self, spool: Spool, ledger: InstanceLedger) -> None:
+        self._spool = spool
+        self._ledger = ledger
+
+    def draft(self) -> Draft:
+        """A file to write a data set into as it arrives. Raises StorageFullError."""
+        return self._spool.draft()
+
+    def accept_file(
+        self, path: Path, *, origin: str | None = None, calling_ae: str | None = None
+    ) -> Accepted:
+        """Copy a Part 10 file in. Raises NotDicomError, UnreadableObjectError, StorageError."""
+        with path.open("rb") as stream:
+            return self.accept_stream(stream, origin=origin, calling_ae=calling_ae)
+
+    def accept_stream(
+        self, stream: BinaryIO, *, origin: str | None = None, calling_ae: str | None = None
+    ) -> Accepted:
+        """Copy a Part 10 file in from an open stream, which need not be seekable."""
+        with self._spool.draft() as draft:
+            while data := stream.read(CHUNK):
+                draft.write_unhashed(data)
+            transfer_syntax, offset = read_part10_head(draft.path)
+            digest = _digest_from(draft.path, offset)
+            identity = identify(draft.path, transfer_syntax, offset)
+            return self._accept(draft, identity, digest, transfer_syntax, origin, calling_ae)
+
+    def accept_draft(self, draft: Draft, announced: Announced, *, calling_ae: str | None) -> Accepted:
+        """Take in a Part 10 file that was written into a draft, with its data set by `Draft.write`.
+
+        Raises UnreadableObjectError (`class-mismatch`, `instance-mismatch`) where the data set is not what
+        was announced, and what `accept_file` raises.
+        """
+        identity = identify(draft.path, announced.transfer_syntax_uid, announced.offset)
+        if identity.sop_class_uid != announced.sop_class_uid:
+            raise UnreadableObjectError("class-mismatch", "SOP Class UIDs of message and data set differ")
+        if identity.sop_instance_uid != announced.sop_instance_uid:
+            raise UnreadableObjectError(
+                "instance-mismatch", "SOP Instance UIDs of message and data set differ"
+            )
+        return self._accept(draft, identity, draft.sha256, announced.transfer_syntax_uid, None, calling_ae)
+
+    def adopt(self, path: Path) -> None:
+        """A complete file that a killed process had not made known yet: make it known where it is missing.
+
+        Its sender was never told Success and will send it again, which then changes nothing. What cannot be
+        adopted (it is known with other content) is left out: it was never acknowledged.
+        """
+        transfer_syntax, offset = read_part10_head(path)
+        identity = identify(path, transfer_syntax, offset)
+        digest = _digest_from(path, offset)
+        target = self._spool.instance_path(identity.study_uid, identity.series_uid, identity.sop_instance_uid)
+        instance = _instance(identity, transfer_syntax, target, path.stat().st_size, digest)
+        try:
+            self._ledger.add_instance(instance, origin=None, calling_ae=None)
+        except InstanceConflictError:
+            structlog.get_logger().warning("spool.leftover_conflicts", instance=instance.sop_instance_uid)
+
+    def _accept(
+        self,
+        draft: Draft,
+        identity: Identity,
+        digest: str,
+        transfer_syntax: str,
+        origin: str | None,
+        calling_ae: str | None,
+    ) -> Accepted:
+        target = self._spool.instance_path(identity.study_uid, identity.series_uid, identity.sop_instance_uid)
+        instance = _instance(identity, transfer_syntax, target, draft.size, digest)
+        placed = not target.exists() and self._spool.place(draft, target)
+        if not placed:
+            instance = self._same_as_placed(instance)
+        try:
+            added = self._ledger.add_instance(instance, origin=origin, calling_ae=calling_ae)
+        except InstanceConflictError:
+            if placed:  # the same UID came before, as part of another series
+                target.unlink(missing_ok=True)
+            raise
+        return Accepted(instance, added)
+
+    def _same_as_placed(self, instance: Instance) -> Instance:
+        """The file that has the name already, when its data set is the same.
+
+        Raises InstanceConflictError otherwise.
+        """
+        syntax, offset = read_part10_head(instance.path)
+        if syntax == instance.transfer_syntax_uid and _digest_from(instance.path, offset) == instance.sha256:
+            self._spool.settle(instance.path)
+            return replace(instance, size=instance.path.stat().st_size)
+        raise InstanceConflictError(
+            f"SOP instance {instance.sop_instance_uid} is known with other content; the first is kept"
+        )
+
+
+class QuietWatch:
+    """A thread that asks, a few times a second, which studies have become quiet.
+
+    Silence counts only while someone listens: after a start the first question is asked one quiet time
+    later, so that senders which were cut off can come back. All state is in the store.
+    """
+
+    def __init__(
+        self,
+        ledger: QuietLedger,
+        quiet_seconds: float,
+        *,
+        on_closed: Callable[[list[str]], None] | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self._ledger = ledger
+        self._quiet = quiet_seconds
+        self._poll = min(poll_seconds, quiet_seconds)
+        self._on_closed = on_closed
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="quiet-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watch and wait for its thread."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        log = structlog.get_logger()
+        pause = self._quiet
+        while not self._stopping.wait(pause):
+            pause = self._poll
+            try:
+                closed = self._ledger.close_quiet(self._quiet)
+            except DatabaseUnavailableError as error:
+                log.warning("quiet_watch.database", error=str(error))
+                pause = max(1.0, self._poll)
+                continue
+            if closed:
+                log.info("study.complete", studies=closed)
+                if self._on_closed is not None:
+                    self._on_closed(closed)
+
+
+def read_part10_head(path: Path) -> tuple[str, int]:
+    """Transfer Syntax UID of a Part 10 file, and where its data set starts in bytes.
+
+    Raises NotDicomError for anything else, UnreadableObjectError where the transfer syntax is missing.
+    """
+    try:
+        with path.open("rb") as stream:
+            read_preamble(stream, force=False)
+        meta = read_file_meta_info(path)
+    except (InvalidDicomError, EOFError) as error:
+        raise NotDicomError("not-dicom", "not a DICOM Part 10 file (PS3.10 section 7.1)") from error
+    except (ValueError, KeyError, OSError, NotImplementedError) as error:
+        raise UnreadableObjectError("bad-file-meta", "its file meta information is broken") from error
+    syntax = meta.get("TransferSyntaxUID")
+    if not syntax:
+        raise UnreadableObjectError("no-transfer-syntax", "its file meta information has no transfer syntax")
+    return str(syntax), PREAMBLE + _meta_length(path, meta)
+
+
+def identify(path: Path, transfer_syntax_uid: str, offset: int) -> Identity:
+    """Read the UIDs from the head of the data set that starts at `offset`; pixels are not touched.
+
+    Raises UnreadableObjectError where one is missing or the data set cannot be parsed.
+    """
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        source: BinaryIO = stream
+        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+            source = _inflated_head(stream)
+        try:
+            found = read_dataset(
+                source,
+                is_implicit_VR=transfer_syntax_uid == ImplicitVRLittleEndian,
+                is_little_endian=transfer_syntax_uid != ExplicitVRBigEndian,
+                stop_when=_is_past_uids,
+                specific_tags=[
+                    Tag("SOPClassUID"),
+                    Tag("SOPInstanceUID"),
+                    Tag("StudyInstanceUID"),
+                    Tag("SeriesInstanceUID"),
+                ],
+            )
+            return Identity(
+                study_uid=_uid(found, "StudyInstanceUID"),
+                series_uid=_uid(found, "SeriesInstanceUID"),
+                sop_instance_uid=_uid(found, "SOPInstanceUID"),
+                sop_class_uid=_uid(found, "SOPClassUID"),
+            )
+        except UnreadableObjectError:
+            raise
+        except Exception as error:
+            raise UnreadableObjectError("bad-data-set", "its data set cannot be parsed") from error
+
+
+def _is_past_uids(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return bool(tag > LAST_NEEDED)
+
+
+def _uid(found: Dataset, keyword: str) -> str:
+    value = found.get(keyword)
+    if not value or not isinstance(value, str):
+        raise UnreadableObjectError("missing-uid", f"its data set has no {keyword}")
+    return str(value)
+
+
+def _inflated_head(stream: BinaryIO) -> BinaryIO:
+    """PS3.5 section A.5: the data set is deflated as a whole, without a header."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    head = bytearray()
+    try:
+        while len(head) < INFLATE_LIMIT and (data := stream.read(65536)):
+            head += inflater.decompress(data, INFLATE_LIMIT)
+            if _holds_uids(head):
+                break
+    except zlib.error as error:
+        raise UnreadableObjectError("bad-data-set", "its deflated data set is broken") from error
+    return BytesIO(bytes(head))
+
+
+def _holds_uids(head: bytearray) -> bool:
+    """Whether Series Instance UID (0020,000E, little endian, explicit UI) and some more is there."""
+    at = head.find(b"\x20\x00\x0e\x00UI")
+    return 0 <= at < len(head) - 80
+
+
+def _meta_length(path: Path, meta: FileMetaDataset) -> int:
+    """Bytes of the file meta information group, as it lies in the file."""
+    length = meta.get("FileMetaInformationGroupLength")
+    if length is not None:
+        return 12 + int(length)  # the group length element itself takes 12 bytes
+    with path.open("rb") as stream:
+        stream.seek(PREAMBLE)
+        read_dataset(
+            stream,
+            is_implicit_VR=False,
+            is_little_endian=True,
+            stop_when=lambda tag, _vr, _length: tag.group != 2,
+        )
+        return stream.tell() - PREAMBLE
+
+
+def _digest_from(path: Path, offset: int) -> str:
+    """Hex sha256 of a file from `offset` bytes on."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        while data := stream.read(CHUNK):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _instance(identity: Identity, syntax: str, path: Path, size: int, digest: str) -> Instance:
+    return Instance(
+        study_uid=identity.study_uid,
+        series_uid=identity.series_uid,
+        sop_instance_uid=identity.sop_instance_uid,
+        sop_class_uid=identity.sop_class_uid,
+        transfer_syntax_uid=syntax,
+        path=path,
+        size=size,
+        sha256=digest,
+    )
