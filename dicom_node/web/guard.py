@@ -1,6 +1,6 @@
 """What stands before every route: who may ask, how much, and what a browser may do with the answer.
 
-    headers -> host -> same origin -> size -> routes
+    headers -> last resort -> host -> same origin -> size -> routes
 
 The node has no log-in; it relies on where it listens. A browser on the same machine or network can be
 made to send requests by any web page, so three doors are kept shut: names that do not belong to the node
@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dicom_node.web.problems import Problem, problem_response
+from dicom_node.errors import M3BindError
+from dicom_node.web.problems import Problem, log_failure, problem_of, problem_response
 
 MAX_BODY = 64 * 1024
 """Bytes. The largest legitimate body is an announcement, under 1 KiB."""
@@ -57,6 +58,31 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class LastResort:
+    """Answers what no handler caught, and logs it. Inside SecurityHeaders: this answer has them too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            route = getattr(scope.get("route"), "path", "unknown")
+            log_failure(route, error)
+            await problem_response(problem_of(M3BindError(type(error).__name__)))(scope, receive, send)
 
 
 class Doorkeeper:

@@ -6,6 +6,7 @@ told in words; what only the administrator can mend (5xx) is told in general her
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -72,6 +73,12 @@ class ProblemError(M3BindError):
         self.problem = problem
 
 
+def log_failure(route: str, error: Exception) -> None:
+    """Log an error, its traceback as plain text: a renderer that adds local variables would add patient data."""
+    trace = "".join(traceback.format_exception(error))
+    _log.error("request failed", route=route, error=type(error).__name__, traceback=trace)
+
+
 Page = Callable[[Request, Problem], Response]
 """Draws a problem for people who came with a browser."""
 
@@ -123,7 +130,10 @@ def problem_response(problem: Problem) -> Response:
 
 
 def install(app: FastAPI, page: Page, is_page: Callable[[Request], bool]) -> None:
-    """Answer every error of `app` by a problem: drawn by `page` where `is_page`, else as JSON."""
+    """Answer every error that `app` knows by a problem: drawn by `page` where `is_page`, else as JSON.
+
+    What it does not know, a bug, is answered by `guard.LastResort`.
+    """
 
     def answer(request: Request, problem: Problem) -> Response:
         return page(request, problem) if is_page(request) else problem_response(problem)
@@ -132,7 +142,7 @@ def install(app: FastAPI, page: Page, is_page: Callable[[Request], bool]) -> Non
         assert isinstance(error, M3BindError)  # noqa: S101 - registered for this class alone
         problem = problem_of(error)
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log.error("request failed", route=_route(request), error=type(error).__name__, exc_info=error)
+            log_failure(_route(request), error)
         return answer(request, problem)
 
     def on_validation(request: Request, error: Exception) -> Response:
@@ -143,14 +153,9 @@ def install(app: FastAPI, page: Page, is_page: Callable[[Request], bool]) -> Non
         assert isinstance(error, HTTPException)  # noqa: S101 - likewise
         return answer(request, _http_problem(error))
 
-    def on_anything(request: Request, error: Exception) -> Response:
-        # The rim: Starlette logs the traceback after this answer has gone out.
-        return answer(request, problem_of(M3BindError(type(error).__name__)))
-
     app.add_exception_handler(M3BindError, on_tree)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_anything)
 
 
 def _validation_problem(error: RequestValidationError) -> Problem:

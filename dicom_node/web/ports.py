@@ -1,0 +1,87 @@
+"""What the web room needs of the node; `node.py` wires it.
+
+Everything here may be called from several threads at once, blocks at most for a database query, and raises
+errors of the tree only (`problems.py` tells which HTTP status each becomes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from dicom_node.records import StoredReport
+from dicom_node.store.states import DeliveryRecord, StudyRecord, StudyState
+
+
+@dataclass(frozen=True, slots=True)
+class BundleInfo:
+    """The bundle that is loaded."""
+
+    name: str
+    version: str
+    digest: str
+    """sha256 of bundle.json, hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What is running here."""
+
+    version: str
+    """Of this program."""
+    bundle: BundleInfo | None
+    """None until it is loaded."""
+    providers: tuple[str, ...]
+    """ONNX Runtime's execution providers in use, in order."""
+    archives: tuple[str, ...]
+    """Names of the configured archives that studies can be fetched from: those that may announce."""
+
+
+class Studies(Protocol):
+    """The studies of the node; `store.studies.StudyStore` is one."""
+
+    def list_studies(
+        self, *, state: StudyState | None = None, limit: int = 50, before: datetime | None = None
+    ) -> Sequence[StudyRecord]:
+        """Studies by their last arrival, newest first; `before` is the `last_received` to continue from."""
+
+    def counts(self) -> Mapping[StudyState, int]:
+        """How many studies are in each state."""
+
+    def study(self, study_uid: str) -> StudyRecord | None:
+        """One study; None where it is unknown."""
+
+    def assessment(self, study_uid: str) -> Mapping[str, Any] | None:
+        """The latest assessment in the form of `facts.assessment_to_json`; None where there is none."""
+
+    def deliveries(self, study_uid: str) -> Sequence[DeliveryRecord]:
+        """What was sent where, and what is still owed; oldest report first."""
+
+    def report(self, report_uid: str) -> StoredReport | None:
+        """A report by its SOP Instance UID."""
+
+    def retry(self, study_uid: str) -> bool:
+        """Queue a failed or refused study again; False where it is neither."""
+
+    def retry_delivery(self, report_uid: str, destination: str) -> bool:
+        """Queue a delivery that was given up; False where it was not."""
+
+    def complete_now(self, study_uid: str) -> bool:
+        """Stop waiting for more instances; False where the study is not being received."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebPorts:
+    """The node, as seen from its web pages."""
+
+    readiness: Callable[[], tuple[bool, str]]
+    """Whether studies are taken and worked on now, and if not, why, in words. Never blocks."""
+    info: Callable[[], NodeInfo]
+    """What is running here. Never blocks."""
+    studies: Callable[[], Studies]
+    """The studies. Raises DatabaseUnavailableError while the database is not up yet."""
+    announce: Callable[[str, str, str], None]
+    """(archive, resource, study UID): an archive of `NodeInfo.archives` holds a study to fetch; `resource`
+    is its own identifier there. Announcing twice does no harm."""
