@@ -74,7 +74,7 @@ class ProblemError(M3BindError):
 
 
 def log_failure(route: str, error: Exception) -> None:
-    """Log an error, its traceback as plain text: a renderer that adds local variables would add patient data."""
+    """Log an error, its traceback as plain text: local variables in it could be patient data."""
     trace = "".join(traceback.format_exception(error))
     _log.error("request failed", route=route, error=type(error).__name__, traceback=trace)
 

@@ -5,7 +5,7 @@ import pytest
 
 from dicom_node.store.states import DeliveryState, StudyState
 from tests.support.studies import record
-from tests.unit.dicom_node.web.conftest import (
+from tests.support.web_node import (
     ARRIVING,
     CHEST,
     FAILED,

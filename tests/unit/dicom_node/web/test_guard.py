@@ -6,7 +6,7 @@ import pytest
 from dicom_node.store.states import StudyState
 from dicom_node.web.app import create_app
 from dicom_node.web.server import WebServer
-from tests.unit.dicom_node.web.conftest import CHEST, FAILED, Node
+from tests.support.web_node import CHEST, FAILED, Node
 
 RETRY = f"/api/studies/{FAILED}/retry"
 

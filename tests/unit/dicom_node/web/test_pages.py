@@ -8,7 +8,7 @@ import pytest
 
 from dicom_node.store.states import StudyState
 from tests.support.studies import record
-from tests.unit.dicom_node.web.conftest import ARRIVING, CHEST, ECG, FAILED, FOOT, REFUSED, Node
+from tests.support.web_node import ARRIVING, CHEST, ECG, FAILED, FOOT, REFUSED, Node
 
 
 class Reader(HTMLParser):
@@ -88,8 +88,6 @@ def test_a_study_page_tells_all_that_is_known(client: httpx.Client) -> None:
 
 def test_an_ecg_tells_seconds(client: httpx.Client) -> None:
     assert "2.1 s to 4.5 s of instance" in Reader(client.get(f"/studies/{ECG}").text).text
-        "4.6", "4.5"
-    )
 
 
 @pytest.mark.parametrize(("uid", "buttons"), [(FAILED, 1), (REFUSED, 1), (FOOT, 0), (ARRIVING, 0)])

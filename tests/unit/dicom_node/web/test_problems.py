@@ -21,7 +21,7 @@ from dicom_node.errors import (
     UnsupportedObjectError,
 )
 from dicom_node.web.problems import problem_of
-from tests.unit.dicom_node.web.conftest import Node
+from tests.support.web_node import Node
 
 SECRET = "postgresql://node:hunter2@db/m3bind at /var/lib/m3bind"
 
