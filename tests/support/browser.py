@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through its debugging pipe (Chrome DevTools Protocol), with no other package."""
+"""A headless Chromium, driven through its debugging pipe (Chrome DevTools Protocol), nothing else needed."""
 
 from __future__ import annotations
 

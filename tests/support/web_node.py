@@ -1,4 +1,4 @@
-"""A node as the web room sees it, without the rest: ports over studies in memory, one study in every state."""
+"""A node as the web room sees it: the ports, over studies in memory, with one study in every state."""
 
 from __future__ import annotations
 
