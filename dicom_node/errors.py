@@ -22,7 +22,10 @@
         └── ArchiveRefusedError     it answered no: trying again will not help
 
 Only `dimse/status.py` and `web/problems.py` turn an error into a code of a protocol.
+`describe` and `where` tell an error in a log or a record without quoting the data that caused it.
 """
+
+import traceback
 
 
 class M3BindError(Exception):
@@ -111,3 +114,13 @@ class ArchiveUnavailableError(ArchiveError):
 
 class ArchiveRefusedError(ArchiveError):
     """The peer answered no; the same request will be refused again."""
+
+
+def describe(error: BaseException) -> str:
+    """An error of this tree in its own words; of any other only the kind, as its text may quote the data."""
+    return str(error) if isinstance(error, M3BindError) else f"{type(error).__name__} (the log tells where)"
+
+
+def where(error: BaseException) -> str:
+    """The traceback of an error without its message."""
+    return "".join(traceback.format_tb(error.__traceback__))

@@ -24,7 +24,7 @@ from structlog.typing import FilteringBoundLogger
 
 from dicom_node.dimse.reception import Reception, reception_of
 from dicom_node.dimse.status import SUCCESS, answer_for
-from dicom_node.errors import M3BindError
+from dicom_node.errors import M3BindError, describe, where
 from dicom_node.intake import Accepted, Announced, Intake
 
 
@@ -38,10 +38,8 @@ def handle_store(event: Event, intake: Intake, log: FilteringBoundLogger) -> int
         answer = answer_for(error)
         log.warning("store.refused", status=f"{answer.status:#06x}", error=str(error), calling_ae=calling_ae)
         return answer.to_dataset()
-    except Exception as error:
-        log.error(
-            "store.broke", error=type(error).__name__, calling_ae=calling_ae, exc_info=_without_values(error)
-        )
+    except Exception as error:  # noqa: BLE001 - the rim: the association must live
+        log.error("store.broke", error=describe(error), where=where(error), calling_ae=calling_ae)
         return answer_for(error).to_dataset()
     finally:
         reception.discard()
@@ -61,8 +59,3 @@ def _accept(event: Event, reception: Reception, intake: Intake, calling_ae: str)
         offset=reception.offset,
     )
     return intake.accept_draft(reception.draft, announced, calling_ae=calling_ae)
-
-
-def _without_values(error: BaseException) -> tuple[type[BaseException], BaseException, object]:
-    """The traceback without the message, which could quote the data set."""
-    return type(error), type(error)("(message left out of the log)"), error.__traceback__

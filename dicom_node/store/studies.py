@@ -86,6 +86,13 @@ class StudyStore(DeliveryStore):
                 audit.record(connection, "study.announced", archive=archive, resource_id=resource_id)
             return new
 
+    def fetch_failed(self, archive: str, resource_id: str, reason: str) -> None:
+        """An announced study cannot be fetched; the audit trail says why."""
+        with transaction(self._pool) as connection:
+            audit.record(
+                connection, "study.fetch_failed", archive=archive, resource_id=resource_id, reason=reason
+            )
+
     # -- becoming complete ------------------------------------------------------------------------
 
     def close_quiet(self, quiet_seconds: float) -> list[str]:

@@ -1,0 +1,166 @@
+"""Workers: procrastinate on the node's own PostgreSQL.
+
+    app = make_app(url, work, outcomes)
+    worker = WorkerThread(app); worker.start(); ...; worker.stop()      in `serve`
+    run_worker(app)                                                    `dicom-node worker`, until SIGTERM
+
+A worker says every second that it lives. The jobs of one that has been silent for a while are put back on
+the queue by any other worker; those of a node that was killed, at once when it starts again (see
+`StudyStore.recover`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import suppress
+
+import structlog
+from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+
+from dicom_node.errors import describe, where
+from dicom_node.jobs.tasks import Outcomes, Work, register_tasks
+from dicom_node.store.queue import QUEUE
+
+HEARTBEAT_SECONDS = 1.0
+STALLED_SECONDS = 10.0
+"""Silence after which a worker counts as dead. Well above a pause of its event loop under load; a job that is
+taken back wrongly is done twice, which changes nothing."""
+SWEEP_SECONDS = 2.0
+POLL_SECONDS = 2.0
+"""New jobs are announced by NOTIFY; polling finds those whose time has come, and whatever was missed."""
+GRACE_SECONDS = 20.0
+"""For the jobs in hand when a worker is stopped; a job that takes longer is done again by the next one."""
+
+TAKE_BACK_STALLED = """
+-- Jobs whose worker is silent, or gone, are put back on the queue; each by one sweeper only.
+SELECT procrastinate_retry_job_v2(id, now(), NULL, NULL, NULL)
+FROM (
+    SELECT job.id FROM procrastinate_jobs job
+    LEFT JOIN procrastinate_workers worker ON worker.id = job.worker_id
+    WHERE job.status = 'doing'
+      AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %(silent)s))
+    FOR UPDATE OF job SKIP LOCKED
+) AS stalled
+"""
+
+
+def make_app(url: str, work: Work, outcomes: Outcomes) -> App:
+    """A procrastinate App on the database at `url` that knows the node's three kinds of job.
+
+    Nothing is connected before a worker runs.
+    """
+    connector = PsycopgConnector(
+        conninfo=url, min_size=1, max_size=4, kwargs={"application_name": "dicom-node worker"}
+    )
+    app = App(connector=connector)
+    register_tasks(app, work, outcomes)
+    return app
+
+
+def run_worker(app: App, concurrency: int = 1) -> None:
+    """Work in the foreground until SIGINT or SIGTERM; the jobs in hand are finished first.
+
+    To be called from the main thread.
+    """
+
+    async def until_signalled() -> None:
+        async with app.open_async():
+            sweeper = asyncio.create_task(_sweep(app))
+            try:
+                await _work(app, concurrency, signals=True)
+            finally:
+                await _cancel(sweeper)
+
+    asyncio.run(until_signalled())
+
+
+class WorkerThread:
+    """A worker beside other things in one process. It comes back by itself when the database does."""
+
+    def __init__(self, app: App, concurrency: int = 1) -> None:
+        self._app = app
+        self._concurrency = concurrency
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._ready = threading.Event()
+
+    def start(self) -> None:
+        """Begin to work; returns once the worker can be stopped."""
+        self._thread.start()
+        self._ready.wait()
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """Take no new job, finish those in hand; False when that took longer than `timeout` seconds."""
+        if self._loop is not None and self._stopping is not None and self._thread.is_alive():
+            with suppress(RuntimeError):  # the loop has ended by itself meanwhile
+                self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        asyncio.run(self._main())
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._ready.set()
+        log = structlog.get_logger().bind(room="jobs")
+        while not self._stopping.is_set():
+            try:
+                await self._until_stopped(self._stopping)
+            except Exception as error:  # noqa: BLE001 - the rim of the worker: it must come back
+                log.warning("worker.interrupted", error=describe(error), where=where(error))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 1.0)
+
+    async def _until_stopped(self, stopping: asyncio.Event) -> None:
+        async with self._app.open_async():
+            worker = asyncio.create_task(_work(self._app, self._concurrency, signals=False))
+            sweeper = asyncio.create_task(_sweep(self._app))
+            told = asyncio.create_task(stopping.wait())
+            try:
+                await asyncio.wait({worker, told}, return_when=asyncio.FIRST_COMPLETED)
+                if not worker.done():
+                    worker.cancel()  # procrastinate takes that as: finish the jobs in hand, then end
+                with suppress(asyncio.CancelledError):
+                    await worker
+            finally:
+                await _cancel(told)
+                await _cancel(sweeper)
+
+
+async def _work(app: App, concurrency: int, *, signals: bool) -> None:
+    await app.run_worker_async(
+        queues=[QUEUE],
+        name="dicom-node",
+        concurrency=concurrency,
+        fetch_job_polling_interval=POLL_SECONDS,
+        listen_notify=True,
+        delete_jobs="successful",
+        install_signal_handlers=signals,
+        shutdown_graceful_timeout=GRACE_SECONDS,
+        update_heartbeat_interval=HEARTBEAT_SECONDS,
+        stalled_worker_timeout=STALLED_SECONDS,
+    )
+
+
+async def _sweep(app: App) -> None:
+    """Put back what dead workers left, every few seconds."""
+    log = structlog.get_logger().bind(room="jobs")
+    while True:
+        try:
+            taken = await app.connector.execute_query_all_async(TAKE_BACK_STALLED, silent=STALLED_SECONDS)
+            if taken:
+                log.warning("jobs.taken_back", count=len(taken))
+        except ConnectorException as error:
+            log.warning("jobs.sweep", error=type(error).__name__)
+        await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _cancel(task: asyncio.Task[object]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
