@@ -43,11 +43,11 @@ class ModalityRecipe(Frozen):
 
     datasets: tuple[str, ...]
     reader: Literal["radiograph", "ct", "retina", "ecg", "slide"]
-    sampling: dict[str, float | int | str] = {}
+    sampling: dict[str, float | int | str] = Field(default_factory=dict)
     pooling: Pooling = Pooling()
     input_shape: tuple[int, ...]
     preprocess: tuple[Operation, ...]
-    augment: dict[str, float] = {}
+    augment: dict[str, float] = Field(default_factory=dict)
     """Strength of each augmentation, see `m3bind/data/augment.py`."""
     steps: int = Field(gt=0)
     """Of pretraining."""

@@ -1,7 +1,7 @@
 """MiniLM-L6 (Wang et al., arXiv 2002.10957) with a linear projection, in two roles.
 
-- A text tower per modality while training: the lowest layers are frozen and the same for all towers, so what
-  they make of a fixed pool of texts is computed once; the upper layers and the projection are the tower's own.
+- A text tower per modality while training: the lowest layers are frozen and the same for all, so what
+  they make of a fixed pool of texts is computed once; the upper layers and the projection are its own.
 - The student: fewer layers, one for all modalities; this is what a bundle carries.
 """
 

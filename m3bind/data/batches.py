@@ -1,0 +1,78 @@
+"""Which images and which texts meet in one step.
+
+A batch holds images of one data set only (otherwise "pneumonia" would partly mean "looks like Kermany's"),
+half of them drawn so that rare findings are seen. Every image brings one true caption, and one that
+contradicts it in the same findings where there is such a one: hard negatives for negation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3bind.data.captions import Caption, label_matrix, relation, state_matrix
+from m3bind.data.catalogue import findings_of
+from m3bind.data.examples import Example
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Indices into the examples and into the caption pool, and how they relate."""
+
+    images: NDArray[np.int64]
+    texts: NDArray[np.int64]
+    relation: NDArray[np.int8]
+
+
+class Sampler:
+    """Draws batches of one modality; the sequence depends on the seed alone."""
+
+    def __init__(self, found: Sequence[Example], pool: Sequence[Caption], seed: int) -> None:
+        ids = [f.id for f in findings_of(found[0].modality)]
+        self._labels = label_matrix([e.labels for e in found], ids)
+        states = state_matrix(pool, ids)
+        self._relation = relation(self._labels, states)
+        self._random = np.random.default_rng(seed)
+        datasets = np.asarray([e.dataset for e in found])
+        self._members = [np.flatnonzero(datasets == name) for name in sorted(set(datasets.tolist()))]
+        sizes = np.sqrt([len(m) for m in self._members])
+        self._chance = sizes / sizes.sum()
+        # Each statement (a set of findings with their values) is as likely as any other, however many
+        # sentences say it; sentences with a finding present count double.
+        which = np.unique(states, axis=0, return_inverse=True)[1]
+        which = which.reshape(-1)
+        self._weight = (1.0 + (states == 1).any(axis=1)) / np.bincount(which)[which]
+        about = states >= 0
+        self._same_topic = (about[:, None, :] == about[None, :, :]).all(axis=2)  # (M, M)
+
+    def _images(self, count: int) -> NDArray[np.int64]:
+        members = self._members[self._random.choice(len(self._members), p=self._chance)]
+        labels = self._labels[members]
+        chosen = list(self._random.choice(members, count - count // 2))
+        for finding in self._random.integers(0, labels.shape[1], count // 2):
+            wanted = members[labels[:, finding] == self._random.integers(0, 2)]
+            chosen.append(self._random.choice(wanted if len(wanted) else members))
+        return np.asarray(chosen, dtype=np.int64)
+
+    def _draw(self, allowed: NDArray[np.bool_]) -> int:
+        weight = self._weight * allowed
+        return int(self._random.choice(len(weight), p=weight / weight.sum()))
+
+    def batch(self, count: int) -> Batch:
+        """`count` images, at most twice as many texts."""
+        images = self._images(count)
+        texts: list[int] = []
+        for image in images:
+            row = self._relation[image]
+            if not (row == 1).any():
+                continue
+            true = self._draw(row == 1)
+            texts.append(true)
+            false = (row == 0) & self._same_topic[true]
+            if false.any():
+                texts.append(self._draw(false))
+        unique = np.unique(np.asarray(texts, dtype=np.int64))
+        return Batch(images, unique, self._relation[np.ix_(images, unique)])

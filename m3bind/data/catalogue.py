@@ -1,0 +1,102 @@
+"""findings.toml as facts: what can be found, and what a data set's labels say about it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from dicom_node.errors import ConfigError
+from dicom_node.records import Code
+
+Labels = Mapping[str, int | None]
+"""Finding id to 1 (present), 0 (absent) or None (not known)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRule:
+    """How the tokens of one column of one data set tell a finding; see the head of findings.toml."""
+
+    column: str
+    present: frozenset[str]
+    unknown: frozenset[str]
+    absent: frozenset[str]
+    otherwise: int | None
+
+    def apply(self, tokens: Collection[str]) -> int | None:
+        """1, 0 or None."""
+        found = frozenset(tokens)
+        if found & self.present:
+            return 1
+        if found & self.unknown:
+            return None
+        if found & self.absent:
+            return 0
+        return self.otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class FindingSpec:
+    """One entry of findings.toml."""
+
+    id: str
+    modality: str
+    name: str
+    code: Code | None
+    """None for concepts that are not reported."""
+    terms: tuple[str, ...]
+    group: str | None
+    report: bool
+    rules: Mapping[str, LabelRule]
+    """By data set."""
+
+
+def _rule(raw: Mapping[str, Any]) -> LabelRule:
+    otherwise = raw.get("otherwise", "unknown")
+    return LabelRule(
+        column=raw["column"],
+        present=frozenset(raw.get("present", ())),
+        unknown=frozenset(raw.get("unknown", ())),
+        absent=frozenset(raw.get("absent", ())),
+        otherwise=None if otherwise == "unknown" else int(otherwise),
+    )
+
+
+def _spec(raw: Mapping[str, Any]) -> FindingSpec:
+    report = bool(raw.get("report", True))
+    if report and "code" not in raw:
+        raise ConfigError(f"findings.toml: {raw['id']} is reported but has no code.")
+    return FindingSpec(
+        id=raw["id"],
+        modality=raw["modality"],
+        name=raw["name"],
+        code=Code(*raw["code"]) if "code" in raw else None,
+        terms=tuple(raw["terms"]),
+        group=raw.get("group"),
+        report=report,
+        rules={dataset: _rule(rule) for dataset, rule in raw["labels"].items()},
+    )
+
+
+def load_findings() -> tuple[FindingSpec, ...]:
+    """All entries, in the order of the file."""
+    text = (resources.files("m3bind") / "data" / "findings.toml").read_text("utf-8")
+    return tuple(_spec(raw) for raw in tomllib.loads(text)["finding"])
+
+
+def findings_of(modality: str, *, reported_only: bool = False) -> tuple[FindingSpec, ...]:
+    """Entries of one modality; without the concepts for captions only, if asked."""
+    return tuple(f for f in load_findings() if f.modality == modality and (f.report or not reported_only))
+
+
+def labels_of(
+    specs: tuple[FindingSpec, ...], dataset: str, columns: Mapping[str, Collection[str]]
+) -> dict[str, int | None]:
+    """Labels of one example whose data set's columns hold these tokens."""
+    labels: dict[str, int | None] = {}
+    for spec in specs:
+        rule = spec.rules.get(dataset)
+        labels[spec.id] = None if rule is None else rule.apply(columns[rule.column])
+    return labels

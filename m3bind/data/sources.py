@@ -1,0 +1,172 @@
+"""The data sets on disk: one small function each, from its label file to rows; nothing is decoded here.
+
+The folder is named by the environment variable M3BIND_DATA, or is ../shared/data beside the repository.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_node.errors import ConfigError
+
+LICENCES: Mapping[str, str] = {
+    "nih": "NIH ChestX-ray14 (Wang 2017), no restriction",
+    "kermany": "Kermany 2018 paediatric chest radiographs, CC BY 4.0",
+    "iq_othnccd": "IQ-OTH/NCCD lung cancer CT, CC BY 4.0",
+    "idrid": "IDRiD fundus photographs, CC BY 4.0",
+    "ptbxl": "PTB-XL electrocardiograms, CC BY 4.0",
+    "ludb": "LUDB electrocardiograms, ODC-BY 1.0",
+    "lc25000": "LC25000 lung and colon histology (Borkowski 2019), use as you see fit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image or record as its label file tells it."""
+
+    dataset: str
+    path: Path
+    split: str
+    """train or val (an official test split counts as val)."""
+    group: str
+    """Patient, or near-duplicate group: what must not be on two sides of a split."""
+    columns: Mapping[str, frozenset[str]]
+    """Tokens by column, for the label rules."""
+
+
+def data_root() -> Path:
+    """The training data. Raises ConfigError where it is not."""
+    named = os.environ.get("M3BIND_DATA")
+    root = Path(named) if named else Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    if not root.is_dir():
+        raise ConfigError(f"No training data at {root}: let M3BIND_DATA name its folder.")
+    return root
+
+
+def share(key: str) -> float:
+    """A number in [0, 1) that depends on the key alone: deterministic splits on every machine."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise ConfigError(f"No label file {path}: is M3BIND_DATA the right folder?")
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _images(dataset: str, folder: Path, group: str | None, columns: Mapping[str, str | None]) -> list[Row]:
+    """Rows of a labels.csv beside a folder `images`. `columns`: name to separator, None for one token."""
+    rows = []
+    for line in _table(folder / "labels.csv"):
+        tokens = {
+            name: frozenset((line[name],) if separator is None else line[name].split(separator))
+            for name, separator in columns.items()
+        }
+        own = f"{dataset}:{line[group] if group else line['file']}"
+        split = "train" if line["split"] == "train" else "val"
+        rows.append(Row(dataset, folder / "images" / line["file"], split, own, tokens))
+    return rows
+
+
+def _nih(root: Path) -> list[Row]:
+    return _images("nih", root / "xray/nih", "patient", {"findings": "|"})
+
+
+def _kermany(root: Path) -> list[Row]:
+    return _images("kermany", root / "xray/kermany", "patient", {"label": None})
+
+
+def _iq_othnccd(root: Path) -> list[Row]:
+    return _images("iq_othnccd", root / "ct/iq_othnccd", "group", {"label": None})
+
+
+def _idrid(root: Path) -> list[Row]:
+    """No patient is named: each photograph is its own group."""
+    return _images(
+        "idrid", root / "retina/idrid", None, {"retinopathy_grade": None, "macular_edema_risk": None}
+    )
+
+
+def _lc25000(root: Path) -> list[Row]:
+    return _images("lc25000", root / "pathology/lc25000", "group", {"label": None})
+
+
+def _not_chest_xray(root: Path) -> list[Row]:
+    folder = root / "xray/not_chest/images"
+    return [Row("not_chest", p, "val", f"not_chest:{p.name}", {}) for p in sorted(folder.iterdir())]
+
+
+def _not_chest_ct(root: Path) -> list[Row]:
+    folder = root / "ct/not_chest/images"
+    return [Row("not_chest_ct", p, "val", f"not_chest_ct:{p.name}", {}) for p in sorted(folder.iterdir())]
+
+
+DIAGNOSTIC_LIKELIHOOD = 50.0
+"""Per cent. PTB-XL gives diagnostic statements a likelihood (15, 35, 50, 80, 100; 0 where unknown)."""
+
+
+def _ptbxl(root: Path) -> list[Row]:
+    """Codes whose likelihood is stated below 50 % become `CODE?`; form and rhythm codes have none."""
+    folder = root / "ecg/ptbxl"
+    diagnostic = {line[""] for line in _table(folder / "scp_statements.csv") if line["diagnostic"] == "1.0"}
+    rows = []
+    for line in _table(folder / "labels.csv"):
+        stated: dict[str, float] = ast.literal_eval(line["scp_codes"])
+        codes = frozenset(
+            f"{code}?" if code in diagnostic and 0 < likelihood < DIAGNOSTIC_LIKELIHOOD else code
+            for code, likelihood in stated.items()
+        )
+        path = folder / "records100" / f"{line['record']}.hea"
+        split = "train" if line["split"] == "train" else "val"
+        rows.append(Row("ptbxl", path, split, f"ptbxl:{line['patient']}", {"codes": codes}))
+    return rows
+
+
+LUDB_VAL_SHARE = 0.35
+"""LUDB has no official split; subjects are dealt by a hash of their number."""
+
+
+def _ludb(root: Path) -> list[Row]:
+    folder = root / "ecg/ludb"
+    rows = []
+    for line in _table(folder / "ludb.csv"):
+        columns = {
+            name: frozenset(t.strip() for t in line[name].split("\n") if t.strip())
+            for name in ("Rhythms", "Conduction abnormalities", "Extrasystolies", "Hypertrophies")
+        }
+        columns["ischaemia"] = frozenset(
+            t.split(":")[0].strip() for t in line["Ischemia"].split("\n") if t.strip()
+        )
+        others = [
+            line[n].strip()
+            for n in ("Cardiac pacing", "Non-specific repolarization abnormalities", "Other states")
+        ]
+        quiet = columns["Rhythms"] == {"Sinus rhythm"} and not any(others)
+        quiet = quiet and not any(columns[n] for n in columns if n != "Rhythms")
+        columns["all"] = frozenset({"nothing abnormal"} if quiet else ())
+        group = f"ludb:{line['ID'].strip()}"
+        split = "val" if share(f"split:{group}") < LUDB_VAL_SHARE else "train"
+        rows.append(Row("ludb", folder / "data" / f"{line['ID'].strip()}.hea", split, group, columns))
+    return rows
+
+
+DATASETS: Mapping[str, Callable[[Path], list[Row]]] = {
+    "nih": _nih,
+    "kermany": _kermany,
+    "iq_othnccd": _iq_othnccd,
+    "idrid": _idrid,
+    "ptbxl": _ptbxl,
+    "ludb": _ludb,
+    "lc25000": _lc25000,
+    "not_chest": _not_chest_xray,
+    "not_chest_ct": _not_chest_ct,
+}
+MEASURE_ONLY = frozenset({"not_chest", "not_chest_ct"})
+"""Licence unclear: for measuring what is out of scope, never for training."""
