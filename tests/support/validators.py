@@ -1,0 +1,58 @@
+"""The three validators of structured reports, each as a function from a file to the errors it finds.
+
+None of them notices a missing Tracking Unique Identifier or Procedure reported: what a template requires is
+asserted by our own tests besides.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.support.peers import require
+
+PIXELMED_JAR = "/usr/share/java/pixelmed.jar"
+
+# Without the limits the XPath engine of Java 17 refuses the size of PixelMed's rules; the first two make a run
+# that compiles megabytes of rules to check one small file a third faster.
+JAVA_OPTIONS = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-Djdk.xml.xpathTotalOpLimit=0",
+    "-Djdk.xml.xpathExprOpLimit=0",
+    "-Djdk.xml.xpathExprGrpLimit=0",
+)
+
+
+def dciodvfy_errors(path: Path) -> list[str]:
+    """Lines of `dciodvfy -new` that start with Error (dicom3tools): the IOD and its modules."""
+    (program,) = require("dciodvfy")
+    run = subprocess.run([str(program), "-new", str(path)], capture_output=True, text=True, timeout=120)
+    lines = (run.stdout + run.stderr).splitlines()
+    errors = [line for line in lines if line.startswith("Error")]
+    assert (run.returncode != 0) == bool(errors), f"dciodvfy ended with {run.returncode}: {lines}"
+    return errors
+
+
+def pixelmed_report(path: Path) -> list[str]:
+    """Every line of PixelMed's DicomSRValidator: the template tree. It exits 0 whatever it finds."""
+    java, jar = require("java", PIXELMED_JAR)
+    command = [str(java), *JAVA_OPTIONS, "-cp", str(jar), "com.pixelmed.validate.DicomSRValidator", str(path)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    lines = (run.stdout + run.stderr).splitlines()
+    assert any("Root Template" in line for line in lines), f"PixelMed found no template to check: {lines}"
+    return lines
+
+
+def pixelmed_errors(path: Path) -> list[str]:
+    """Lines of PixelMed that start with Error."""
+    return [line for line in pixelmed_report(path) if line.startswith("Error")]
+
+
+def dsrdump(path: Path) -> str:
+    """The report as text, by dcmtk. Fails when dcmtk cannot read it."""
+    (program,) = require("dsrdump")
+    run = subprocess.run([str(program), "+Pc", str(path)], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert "E: " not in run.stderr, run.stderr
+    return run.stdout
