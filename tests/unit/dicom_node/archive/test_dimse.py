@@ -37,6 +37,7 @@ def peer_that_answers(status: int, *, max_associations: int = 10) -> Iterator[in
     server = entity.start_server(
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _event: status)]
     )
+    assert server is not None
     try:
         yield server.server_address[1]
     finally:
