@@ -1,0 +1,329 @@
+"""The composition root: the only place where concrete parts meet.
+
+    Node         DICOM SCP, web page, watch, and (unless configured otherwise) a worker: `dicom-node serve`
+    WorkerNode   a worker alone, on the same database and spool: `dicom-node worker`
+
+The web page answers first, so that /health can say what the node waits for; database and bundle come up side
+by side; the DICOM port opens as soon as what it takes can be kept, whether or not the bundle is ready.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Protocol
+
+import structlog
+from pydantic import SecretStr
+
+from dicom_node.archive.dicomweb import StowArchive
+from dicom_node.archive.dimse import CStoreArchive
+from dicom_node.archive.orthanc import OrthancArchive
+from dicom_node.archive.protocol import ReportArchive, StudySource
+from dicom_node.config import (
+    ArchiveSettings,
+    CStoreSettings,
+    OrthancSettings,
+    Settings,
+    StowSettings,
+)
+from dicom_node.dimse.server import DicomServer, ScpSettings
+from dicom_node.engine import Engine
+from dicom_node.errors import DatabaseUnavailableError
+from dicom_node.intake import Intake, QuietWatch
+from dicom_node.jobs.app import WorkerThread, make_app
+from dicom_node.logs import configure_logging
+from dicom_node.pipeline import PACKAGE, Pipeline, this_device
+from dicom_node.report.context import DeviceObserver
+from dicom_node.spool import Spool
+from dicom_node.store.database import Pool, open_pool
+from dicom_node.store.embedded import EmbeddedPostgres
+from dicom_node.store.studies import StudyStore
+from dicom_node.web.app import create_app
+from dicom_node.web.ports import BundleInfo, NodeInfo, WebPorts
+from dicom_node.web.server import WebServer
+
+log = structlog.get_logger(__name__)
+
+
+class Runnable(Protocol):
+    """What `serve` and `worker` run."""
+
+    def start(self, stop: threading.Event) -> None:
+        """Bring everything up; `stop` is set from inside when the node cannot go on."""
+
+    def stop(self) -> None:
+        """Take everything down, in reverse order. Safe after a start that failed half way."""
+
+
+class Storage:
+    """Database, spool and store: what every process of the node holds."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._embedded = (
+            EmbeddedPostgres(settings.data_dir / "postgres") if settings.database.url is None else None
+        )
+        self._url = None if settings.database.url is None else settings.database.url.get_secret_value()
+        self._pool: Pool | None = None
+        self.spool = Spool(settings.data_dir / "spool", min_free_bytes=settings.spool.min_free_bytes)
+        self.url = ""
+        self._store: StudyStore | None = None
+
+    @property
+    def store(self) -> StudyStore:
+        """Raises DatabaseUnavailableError until the database is up."""
+        if self._store is None:
+            raise DatabaseUnavailableError("the database is still starting; try again in a few seconds")
+        return self._store
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other process worked on this database when this one came: known of the embedded one."""
+        return self._embedded is not None and self._embedded.was_alone
+
+    def open(self) -> None:
+        """Start or reach PostgreSQL, migrate, open the spool and take up what a killed process left."""
+        self.spool.root.mkdir(parents=True, exist_ok=True)
+        self.url = self._embedded.start() if self._embedded is not None else str(self._url)
+        self._pool = open_pool(self.url)
+        self.spool.open()
+        store = StudyStore(self._pool, self.spool.root)
+        intake = Intake(self.spool, store)
+        leftovers = self.spool.sweep(intake.adopt)
+        orphans = store.recover(alone=self.alone)
+        if leftovers or orphans:
+            log.info("recovered", leftovers=leftovers, studies=len(orphans))
+        self._store = store
+
+    def close(self) -> None:
+        """Let go of the database; the embedded one stops when nobody else uses it."""
+        if self._pool is not None:
+            self._pool.close()
+        if self._embedded is not None:
+            self._embedded.stop()
+
+
+class Workplace:
+    """What a worker needs: the engine, the archives, and the pipeline over them."""
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self._settings = settings
+        self._storage = storage
+        self.archives = {item.name: make_archive(item, settings) for item in settings.archives}
+        self._worker: WorkerThread | None = None
+        self.engine: Engine | None = None
+
+    def load(self) -> None:
+        """Load and prove the bundle. Raises BundleError where it cannot be used."""
+        inference = self._settings.inference
+        self.engine = Engine.load(
+            self._settings.bundle,
+            providers=inference.providers,
+            threads=inference.threads,
+            cache_dir=self._settings.data_dir / "cache",
+        )
+
+    def start(self) -> None:
+        """Begin to work; storage must be open and the bundle loaded."""
+        if self.engine is None:
+            raise RuntimeError("load() comes before start()")
+        scratch = self._storage.spool.root / "scratch"
+        scratch.mkdir(exist_ok=True)
+        store = self._storage.store
+        pipeline = Pipeline(
+            assessor=self.engine,
+            ledger=store,
+            shelf=self._storage.spool,
+            door=Intake(self._storage.spool, store),
+            archives=self.archives,
+            deliver_to=self._settings.deliver_to,
+            device=device_observer(self._settings),
+            scratch=scratch,
+        )
+        self._worker = WorkerThread(
+            make_app(self._storage.url, pipeline, store), self._settings.worker.concurrency
+        )
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Finish the jobs in hand and let go of the archives."""
+        if self._worker is not None:
+            self._worker.stop()
+        for archive in self.archives.values():
+            archive.close()
+
+
+class WorkerNode:
+    """One more worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._storage = Storage(settings)
+        self._workplace = Workplace(settings, self._storage)
+        configure_logging(settings.log_level, settings.log_format)
+
+    def start(self, stop: threading.Event) -> None:  # noqa: ARG002 - of the Runnable protocol
+        """Open the storage, load the bundle, work."""
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(self._workplace.load)
+            self._storage.open()
+            loading.result()
+        self._workplace.start()
+        log.info("worker_ready")
+
+    def stop(self) -> None:
+        """Finish the jobs in hand."""
+        self._workplace.stop()
+        self._storage.close()
+
+
+class Node:
+    """The whole node in one process. Order of calls: `start`, `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._storage = Storage(settings)
+        self._workplace = Workplace(settings, self._storage)
+        self._waiting_for = "the node is starting"
+        self._web = WebServer(
+            create_app(self._ports(), settings.http.allowed_hosts), settings.http.host, settings.http.port
+        )
+        self._dicom: DicomServer | None = None
+        self._watch: QuietWatch | None = None
+        configure_logging(settings.log_level, settings.log_format)
+
+    @property
+    def url(self) -> str:
+        """Of the web page."""
+        return self._web.url
+
+    @property
+    def dimse_port(self) -> int:
+        """Of the DICOM SCP."""
+        if self._dicom is None:
+            raise RuntimeError("start() comes first")
+        return self._dicom.port
+
+    @property
+    def store(self) -> StudyStore:
+        """Raises DatabaseUnavailableError until the database is up."""
+        return self._storage.store
+
+    @property
+    def bundle_name(self) -> str:
+        """Name and version, for people."""
+        engine = self._workplace.engine
+        return "(loading)" if engine is None else f"{engine.identity.name} {engine.identity.version}"
+
+    def start(self, stop: threading.Event) -> None:  # noqa: ARG002 - of the Runnable protocol
+        """Bring everything up; returns when studies are taken and worked on.
+
+        Raises ConfigError, BundleError or StorageError: the node cannot run as configured.
+        """
+        self._web.start()
+        log.info("web_listens", url=self._web.url)
+        self._waiting_for = "the database is starting, the bundle is loading"
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(self._workplace.load)
+            self._storage.open()
+            self._open_door()
+            self._waiting_for = "the bundle is loading"
+            loading.result()
+        if self._settings.worker.in_process:
+            self._workplace.start()
+        self._waiting_for = ""
+        log.info("node_ready", dicom_port=self.dimse_port, url=self.url)
+
+    def stop(self) -> None:
+        """Close the door first, then finish the jobs in hand, then the rest."""
+        self._waiting_for = "the node is stopping"
+        if self._dicom is not None:
+            self._dicom.stop()
+        if self._watch is not None:
+            self._watch.stop()
+        self._workplace.stop()
+        self._web.stop()
+        self._storage.close()
+
+    def _open_door(self) -> None:
+        settings = self._settings
+        self._watch = QuietWatch(self.store, settings.study.quiet_seconds)
+        self._watch.start()
+        self._dicom = DicomServer(
+            Intake(self._storage.spool, self.store),
+            ScpSettings(
+                ae_title=settings.dimse.ae_title,
+                host=settings.dimse.host,
+                port=settings.dimse.port,
+                max_associations=settings.dimse.max_associations,
+                idle_seconds=settings.dimse.idle_seconds,
+            ),
+        )
+        self._dicom.start()
+
+    def _ports(self) -> WebPorts:
+        return WebPorts(
+            readiness=lambda: (not self._waiting_for, self._waiting_for or "ready"),
+            info=self._info,
+            studies=lambda: self._storage.store,
+            announce=lambda archive, resource, _study_uid: self._announce(archive, resource),
+        )
+
+    def _announce(self, archive: str, resource: str) -> None:
+        self._storage.store.announce(archive, resource)
+
+    def _info(self) -> NodeInfo:
+        engine = self._workplace.engine
+        sources = tuple(name for name, a in self._workplace.archives.items() if isinstance(a, StudySource))
+        if engine is None:
+            return NodeInfo(version(PACKAGE), None, (), sources)
+        identity = engine.identity
+        bundle = BundleInfo(identity.name, identity.version, identity.digest)
+        return NodeInfo(version(PACKAGE), bundle, tuple(engine.providers), sources)
+
+
+def make_archive(archive: ArchiveSettings, settings: Settings) -> ReportArchive:
+    """The client that speaks the configured protocol. Connects to nothing yet."""
+
+    def reveal(secret: SecretStr | None) -> str | None:
+        return None if secret is None else secret.get_secret_value()
+
+    match archive:
+        case OrthancSettings():
+            return OrthancArchive(
+                archive.name,
+                archive.url,
+                username=archive.username,
+                password=reveal(archive.password),
+                timeout=archive.timeout_seconds,
+            )
+        case StowSettings():
+            return StowArchive(
+                archive.name,
+                archive.url,
+                username=archive.username,
+                password=reveal(archive.password),
+                token=reveal(archive.token),
+                timeout=archive.timeout_seconds,
+            )
+        case CStoreSettings():
+            return CStoreArchive(
+                archive.name,
+                archive.host,
+                archive.port,
+                ae_title=archive.ae_title,
+                calling_ae_title=settings.dimse.ae_title,
+                timeout=archive.timeout_seconds,
+            )
+
+
+def device_observer(settings: Settings) -> DeviceObserver:
+    """This installation, as the reports name it (TID 1004); made once and kept in `data_dir`."""
+    path = settings.data_dir / "installation"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), path.open("x", encoding="ascii") as file:
+            file.write(str(uuid.uuid4()))
+    return this_device(path.read_text(encoding="ascii").strip(), settings.dimse.ae_title)

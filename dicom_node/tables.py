@@ -1,0 +1,103 @@
+"""What the command line prints: facts to lines and tables, without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from dicom_node.analyse import Outcome
+from dicom_node.bundle.catalogue import FindingEntry
+from dicom_node.facts import assessment_to_json
+from dicom_node.pixels.headers import NotDicom
+
+DISCLAIMER = "Not a medical device. For research only."
+
+
+def finding_words(finding: dict[str, Any]) -> str:
+    """`Pneumonia 0.83`, with a question mark where the model abstains."""
+    mark = "?" if finding["present"] is None else ""
+    return f"{finding['name']}{mark} {finding['probability']:.2f}"
+
+
+def summary_of(findings: Sequence[dict[str, Any]]) -> str:
+    """Present findings first, then the unsure ones; where there are none, the likeliest absent one."""
+    by_probability = sorted(findings, key=lambda f: -f["probability"])
+    shown = [f for f in by_probability if f["present"]] + [f for f in by_probability if f["present"] is None]
+    if shown:
+        return ", ".join(finding_words(f) for f in shown)
+    if not by_probability:
+        return "-"
+    return f"none present (highest: {finding_words(by_probability[0])})"
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """One line for one analysed study."""
+    if outcome.assessment is None:
+        return f"{outcome.study_uid}  failed: {outcome.error}"
+    told = assessment_to_json(outcome.assessment)
+    what = summary_of(told["findings"]) if told["status"] == "reported" else told["reason"]
+    return f"{outcome.study_uid}  {told['modality'] or '-'}  {told['status']}: {what}"
+
+
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """What `analyse --json` prints of one study."""
+    return {
+        "study_uid": outcome.study_uid,
+        "status": "failed" if outcome.assessment is None else outcome.assessment.status.value,
+        "reason": outcome.error if outcome.assessment is None else outcome.assessment.reason,
+        "json": None if outcome.json_path is None else str(outcome.json_path),
+        "report": None if outcome.report_path is None else str(outcome.report_path),
+    }
+
+
+def not_dicom_lines(items: Iterable[NotDicom]) -> list[str]:
+    """One line for each file that is not a DICOM instance."""
+    return [f"not DICOM: {item.path} ({item.message})" for item in items]
+
+
+def bundle_table(entries: Sequence[FindingEntry]) -> Table:
+    """The catalogue of a bundle with what was measured."""
+    table = Table("modality", "finding", "code", "threshold", "AUC (95 % CI)", "measured on")
+    for entry in entries:
+        measured = entry.measured
+        table.add_row(
+            entry.modality,
+            entry.name,
+            f"{entry.code.value} ({entry.code.scheme})",
+            f"{entry.threshold:.2f}",
+            "-"
+            if measured is None
+            else f"{measured.auc:.3f} ({measured.auc_ci[0]:.3f}-{measured.auc_ci[1]:.3f})",
+            "-" if measured is None else f"{measured.split}, n={measured.n}, {measured.positives} positive",
+        )
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRow:
+    """One study of the demo."""
+
+    study: str
+    modality: str
+    findings: str
+    report: Path | None
+    seconds: float
+    """From the last C-STORE's answer to the report on disk."""
+
+
+def demo_table(rows: Sequence[DemoRow]) -> Table:
+    """The table that `make demo` prints."""
+    table = Table("study", "modality", "findings with probability", "SR file", "seconds", caption=DISCLAIMER)
+    for row in rows:
+        table.add_row(
+            row.study,
+            row.modality,
+            row.findings,
+            "-" if row.report is None else str(row.report),
+            f"{row.seconds:.1f}",
+        )
+    return table
