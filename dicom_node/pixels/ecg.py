@@ -1,0 +1,249 @@
+"""Twelve-lead ECG waveforms: millivolt, leads in one order, at the recording's own rate (PS3.3 C.10.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.uid import ExplicitVRBigEndian
+
+from dicom_node.errors import InputError, UnreadableObjectError, UnsupportedObjectError
+from dicom_node.pixels.ground import (
+    Loaded,
+    Task,
+    count,
+    evenly,
+    first_item,
+    items,
+    number,
+    read_each,
+    text,
+    value,
+)
+from dicom_node.pixels.ops import Patch
+from dicom_node.records import StudyRead, View
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+MEASURED = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+"""The others follow from I and II: eight leads hold all that a 12-lead ECG measures."""
+
+# Reference numbers of the leads: CID 3001 writes them as MDC 2:n, older objects as SCPECG 5.6.3-9-n.
+_NUMBERS = {
+    1: "I", 2: "II", 3: "V1", 4: "V2", 5: "V3", 6: "V4", 7: "V5", 8: "V6",
+    61: "III", 62: "aVR", 63: "aVL", 64: "aVF",
+}  # fmt: skip
+_CODES: Mapping[tuple[str, str], str] = {
+    **{("MDC", f"2:{n}"): lead for n, lead in _NUMBERS.items()},
+    **{("SCPECG", f"5.6.3-9-{n}"): lead for n, lead in _NUMBERS.items()},
+}
+_LABELS = {lead.upper(): lead for lead in LEADS} | {f"LEAD {lead.upper()}": lead for lead in LEADS}
+_MILLIVOLT = {"nV": 1e-6, "uV": 1e-3, "mV": 1.0, "V": 1e3}
+"""UCUM units."""
+_TYPES = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
+"""Waveform Sample Interpretation (5400,1006); MB and AB are companded and not for ECG."""
+
+MIN_SECONDS = 2.0
+"""Shorter is a median beat or a fragment, no rhythm."""
+RATES = (50.0, 50_000.0)
+"""Hz; nothing else is an ECG."""
+MAX_VALUES = 1 << 27
+"""Samples of all channels, about a week of one lead at 200 Hz: a guard, not a limit of medicine."""
+MAX_WINDOWS = 6
+MAX_PADDING = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """One multiplex group (PS3.3 C.10.9.1) with what is needed to choose among several."""
+
+    item: Dataset
+    channels: Mapping[str, int]
+    """Channel index by lead; the first where a lead comes twice."""
+    by_label: bool
+    """Whether a lead was told from its label only."""
+    rate: float
+    samples: int
+    original: bool
+
+
+def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
+    """One view per recording, (12, T) float32 mV before the bundle's operations.
+
+    A recording of at least twice `sampling.seconds` becomes several samples, evenly spaced, at most
+    six. Missing limb leads are derived from I and II; without I, II or a chest lead the recording is
+    refused (`missing-leads`).
+    """
+    seconds = task.parameter("seconds")
+    return read_each(objects, lambda loaded: [_read_one(loaded, task, seconds)])
+
+
+def _read_one(loaded: Loaded, task: Task, seconds: float) -> View:
+    group = _choose(loaded)
+    signal, notes = _millivolts(loaded, group)
+    length = round(seconds * group.rate)
+    windows = max(1, group.samples // length)
+    samples = []
+    for index in evenly(windows, MAX_WINDOWS):
+        part = signal[:, index * length : (index + 1) * length]
+        start = index * length / group.rate
+        span = (start, start + part.shape[1] / group.rate)
+        samples.append(task.sample(Patch(part, rate=group.rate, span=span), loaded.source))
+    if windows > MAX_WINDOWS:
+        notes.append(f"{MAX_WINDOWS} of {windows} parts of {seconds:g} s were read, evenly spaced.")
+    return View(
+        modality=task.modality,
+        series_uid=loaded.instance.series_uid,
+        samples=tuple(samples),
+        sources=(loaded.source,),
+        notes=tuple(notes),
+    )
+
+
+def _choose(loaded: Loaded) -> _Group:
+    """The original group with all leads that lasts longest; else a derived one.
+
+    Raises UnreadableObjectError (`no-waveform`, `missing-leads`, `too-short`), or what is wrong with the
+    first group where none is usable.
+    """
+    found = items(loaded.header, "WaveformSequence")
+    if not found:
+        raise UnreadableObjectError("no-waveform", "It has no Waveform Sequence.")
+    groups: list[_Group] = []
+    faults: list[InputError] = []
+    for item in found:
+        try:
+            groups.append(_describe(item))
+        except InputError as error:
+            faults.append(error)
+    if not groups:
+        raise faults[0]
+    full = [g for g in groups if all(lead in g.channels for lead in MEASURED)]
+    if not full:
+        best = max(groups, key=lambda g: len(g.channels))
+        missing = ", ".join(lead for lead in MEASURED if lead not in best.channels)
+        raise UnreadableObjectError(
+            "missing-leads",
+            f"No multiplex group holds all leads of a 12-lead ECG; the fullest lacks {missing}.",
+        )
+    long = [g for g in full if g.samples / g.rate >= MIN_SECONDS]
+    if not long:
+        raise UnreadableObjectError(
+            "too-short", f"The recording is shorter than {MIN_SECONDS:g} s: a median beat is no rhythm."
+        )
+    return max(long, key=lambda g: (g.original, g.samples / g.rate))
+
+
+def _describe(item: Dataset) -> _Group:
+    rate = number(item, "SamplingFrequency")
+    if rate is None or not RATES[0] <= rate <= RATES[1]:
+        raise UnreadableObjectError("bad-rate", "Its sampling frequency is missing or not that of an ECG.")
+    definitions = items(item, "ChannelDefinitionSequence")
+    channel_count, samples = count(item, "NumberOfWaveformChannels"), count(item, "NumberOfWaveformSamples")
+    if channel_count * samples > MAX_VALUES:
+        raise UnreadableObjectError(
+            "absurd-size", f"It claims {channel_count} channels of {samples} samples."
+        )
+    if len(definitions) != channel_count:
+        raise UnreadableObjectError(
+            "broken-waveform", f"It describes {len(definitions)} channels, but says it has {channel_count}."
+        )
+    channels: dict[str, int] = {}
+    by_label = False
+    for index, definition in enumerate(definitions):
+        lead, labelled = _lead(definition)
+        if lead is not None and lead not in channels:
+            channels[lead] = index
+            by_label |= labelled
+    original = text(item, "WaveformOriginality") != "DERIVED"
+    return _Group(item, channels, by_label, rate, samples, original)
+
+
+def _lead(definition: Dataset) -> tuple[str | None, bool]:
+    """The lead of a channel by its code, else by its label or code meaning; and whether it was the latter."""
+    source = first_item(definition, "ChannelSourceSequence")
+    if source is not None:
+        lead = _CODES.get((text(source, "CodingSchemeDesignator"), text(source, "CodeValue")))
+        if lead is not None:
+            return lead, False
+    for label in (
+        text(definition, "ChannelLabel"),
+        text(source, "CodeMeaning") if source is not None else "",
+    ):
+        lead = _LABELS.get(" ".join(label.upper().split()))
+        if lead is not None:
+            return lead, True
+    return None, False
+
+
+def _millivolts(loaded: Loaded, group: _Group) -> tuple[NDArray[np.float32], list[str]]:
+    """(12, T) in mV, and what was assumed."""
+    stored = _stored(loaded, group)
+    padding = _padding(group, stored.dtype)
+    definitions = items(group.item, "ChannelDefinitionSequence")
+    notes: list[str] = []
+    if group.by_label:
+        notes.append("Leads were told from their labels: their codes are not those of PS3.16 CID 3001.")
+    signal: dict[str, NDArray[np.float32]] = {}
+    for lead, index in group.channels.items():
+        values = _scale(stored[:, index], definitions[index])
+        if padding is not None:
+            lost = stored[:, index] == padding
+            if lost.mean() > MAX_PADDING:
+                raise UnreadableObjectError("missing-leads", f"More than half of lead {lead} is padding.")
+            values[lost] = 0.0
+            if lost.any() and not any("adding" in note for note in notes):
+                notes.append("Padding in the recording was set to zero.")
+        signal[lead] = values
+    derived = [lead for lead in LEADS if lead not in signal]
+    if derived:
+        notes.append(f"Derived from I and II: {', '.join(derived)}.")
+    one, two = signal["I"], signal["II"]
+    # Einthoven's law and the definition of Goldberger's leads.
+    limbs = {"III": two - one, "aVR": -(one + two) / 2, "aVL": one - two / 2, "aVF": two - one / 2}
+    return np.stack([signal[lead] if lead in signal else limbs[lead] for lead in LEADS]), notes
+
+
+def _stored(loaded: Loaded, group: _Group) -> NDArray[np.signedinteger]:
+    """(T, channels), as stored."""
+    kind = _TYPES.get(text(group.item, "WaveformSampleInterpretation"))
+    data = value(group.item, "WaveformData")
+    if not isinstance(data, bytes):
+        raise UnreadableObjectError("no-waveform", "Its multiplex group holds no Waveform Data.")
+    if kind is None or number(group.item, "WaveformBitsAllocated") != 8 * int(kind[1]):
+        raise UnsupportedObjectError(
+            "sample-interpretation", "Its samples are not plain integers of 8, 16 or 32 bits."
+        )
+    order = ">" if loaded.instance.transfer_syntax_uid == ExplicitVRBigEndian else "<"
+    channels = len(items(group.item, "ChannelDefinitionSequence"))
+    wanted = group.samples * channels
+    if len(data) < wanted * int(kind[1]):
+        raise UnreadableObjectError("broken-waveform", "Its waveform data are shorter than it says.")
+    return np.frombuffer(data, dtype=order + kind, count=wanted).reshape(group.samples, channels)
+
+
+def _padding(group: _Group, kind: np.dtype[np.signedinteger]) -> int | None:
+    """Waveform Padding Value (5400,100A), None where not told."""
+    found = value(group.item, "WaveformPaddingValue")
+    if isinstance(found, bytes) and len(found) >= kind.itemsize:
+        return int(np.frombuffer(found, dtype=kind, count=1)[0])
+    return None
+
+
+def _scale(stored: NDArray[np.signedinteger], definition: Dataset) -> NDArray[np.float32]:
+    """Samples x sensitivity x correction factor + baseline (PS3.3 C.10.9.1.4.2), in mV."""
+    sensitivity = number(definition, "ChannelSensitivity")
+    unit = first_item(definition, "ChannelSensitivityUnitsSequence")
+    if sensitivity is None or unit is None:
+        raise UnreadableObjectError(
+            "missing-sensitivity", "A channel has no sensitivity or no unit: its amplitude is not known."
+        )
+    factor = _MILLIVOLT.get(text(unit, "CodeValue"))
+    if factor is None:
+        raise UnsupportedObjectError("not-voltage", "A channel is not in a unit of voltage.")
+    correction = number(definition, "ChannelSensitivityCorrectionFactor")
+    baseline = number(definition, "ChannelBaseline") or 0.0
+    gain = sensitivity * (1.0 if correction is None else correction)
+    return ((stored * gain + baseline) * factor).astype(np.float32)

@@ -1,0 +1,193 @@
+"""What all readers stand on: a loaded header, a task from the bundle, attributes read without surprises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset, dcmread
+
+from dicom_node.errors import BundleFormatError, InputError, UnreadableObjectError
+from dicom_node.pixels.ops import Patch, Step
+from dicom_node.pixels.quiet import PARSE_ERRORS, quiet
+from dicom_node.records import Instance, Sample, Skipped, SourceRef, StudyRead, View
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """An instance and its data set without pixels."""
+
+    instance: Instance
+    header: Dataset
+
+    @property
+    def source(self) -> SourceRef:
+        """A pointer to the whole instance."""
+        return SourceRef(self.instance.sop_class_uid, self.instance.sop_instance_uid)
+
+    def frame(self, number: int) -> SourceRef:
+        """A pointer to one frame, 1-based."""
+        return SourceRef(self.instance.sop_class_uid, self.instance.sop_instance_uid, number)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """What the bundle asks of a reader, for one modality."""
+
+    modality: str
+    sampling: Mapping[str, float | int | str]
+    prepare: Step
+
+    def parameter(self, name: str) -> float:
+        """A positive number of `sampling`. Raises BundleFormatError where it is missing."""
+        value = self.sampling.get(name)
+        if isinstance(value, str) or value is None or not math.isfinite(value) or value <= 0:
+            raise BundleFormatError(
+                f"The encoder of {self.modality!r} needs a positive number as sampling.{name}, not {value!r}."
+            )
+        return float(value)
+
+    def count(self, name: str) -> int:
+        """A positive whole number of `sampling`. Raises BundleFormatError where it is none."""
+        value = self.parameter(name)
+        if value != int(value):
+            raise BundleFormatError(f"sampling.{name} of {self.modality!r} must be whole, and is {value:g}.")
+        return int(value)
+
+    def sample(self, patch: Patch, source: SourceRef) -> Sample:
+        """Apply the bundle's operations to what a reader read."""
+        done = self.prepare(patch)
+        return Sample(values=done.values, source=source, box=done.box, span=done.span)
+
+
+def load_header(instance: Instance) -> Loaded:
+    """Read the data set up to the pixels. Raises UnreadableObjectError where it cannot be parsed."""
+    try:
+        with quiet:
+            header = dcmread(instance.path, stop_before_pixels=True, force=True, defer_size=1 << 22)
+    except PARSE_ERRORS as error:
+        raise UnreadableObjectError("broken-header", "The data set cannot be parsed.") from error
+    return Loaded(instance, header)
+
+
+def skipped(instance: Instance, error: InputError) -> Skipped:
+    """An error as a fact."""
+    return Skipped(instance.sop_instance_uid, error.reason, str(error))
+
+
+def read_each(objects: Sequence[Loaded], read: Callable[[Loaded], Sequence[View]]) -> StudyRead:
+    """For readers of single instances: one that fails does not stop the others."""
+    views: list[View] = []
+    unread: list[Skipped] = []
+    for loaded in objects:
+        try:
+            views.extend(read(loaded))
+        except InputError as error:
+            unread.append(skipped(loaded.instance, error))
+    return StudyRead(tuple(views), tuple(unread))
+
+
+def by_series(objects: Sequence[Loaded]) -> dict[str, list[Loaded]]:
+    """By Series Instance UID, in order of appearance."""
+    series: dict[str, list[Loaded]] = {}
+    for loaded in objects:
+        series.setdefault(loaded.instance.series_uid, []).append(loaded)
+    return series
+
+
+def evenly(length: int, count: int) -> list[int]:
+    """Indices of `count` of `length` things, the middles of equal parts; all where there are no more."""
+    if length <= count:
+        return list(range(length))
+    return [int((i + 0.5) * length / count) for i in range(count)]
+
+
+def value(ds: Dataset, keyword: str) -> object:
+    """The value of an attribute, None where it is missing or empty.
+
+    Raises UnreadableObjectError (`bad-attribute`) where it is there and cannot be understood.
+    """
+    try:
+        with quiet:
+            found = ds.get(keyword)
+    except PARSE_ERRORS as error:
+        raise bad_attribute(keyword) from error
+    return None if found is None or found == "" else found
+
+
+def bad_attribute(keyword: str) -> UnreadableObjectError:
+    """The error for an attribute that has no usable value."""
+    return UnreadableObjectError("bad-attribute", f"The value of {keyword} cannot be understood.")
+
+
+def text(ds: Dataset, keyword: str) -> str:
+    """A single string, trimmed; empty where missing or several."""
+    found = value(ds, keyword)
+    return found.strip() if isinstance(found, str) else ""
+
+
+def texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
+    """All values as strings; empty where missing."""
+    found = value(ds, keyword)
+    if found is None:
+        return ()
+    return (found,) if isinstance(found, str) else tuple(str(v) for v in _sequence(found))
+
+
+def numbers(ds: Dataset, keyword: str, count: int | None = None) -> tuple[float, ...] | None:
+    """All values as finite numbers, None where missing. With `count`, exactly as many.
+
+    Raises UnreadableObjectError (`bad-attribute`).
+    """
+    found = value(ds, keyword)
+    if found is None:
+        return None
+    try:
+        values = tuple(float(str(v)) for v in _sequence(found))
+    except (TypeError, ValueError) as error:
+        raise bad_attribute(keyword) from error
+    if not all(math.isfinite(v) for v in values) or (count is not None and len(values) != count):
+        raise bad_attribute(keyword)
+    return values or None
+
+
+def number(ds: Dataset, keyword: str) -> float | None:
+    """The first value as a finite number, None where missing."""
+    values = numbers(ds, keyword)
+    return None if values is None else values[0]
+
+
+def count(ds: Dataset, keyword: str, default: int | None = None) -> int:
+    """A whole number from 1 on. Raises UnreadableObjectError where it is missing without a default."""
+    found = number(ds, keyword)
+    if found is None:
+        if default is None:
+            raise UnreadableObjectError("missing-attribute", f"It has no {keyword}.")
+        return default
+    if found < 1 or found != int(found):
+        raise bad_attribute(keyword)
+    return int(found)
+
+
+def items(ds: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """The items of a sequence; empty where missing."""
+    found = value(ds, keyword)
+    if found is None:
+        return ()
+    return tuple(item for item in _sequence(found) if isinstance(item, Dataset))
+
+
+def first_item(ds: Dataset, keyword: str) -> Dataset | None:
+    """The first item of a sequence."""
+    found = items(ds, keyword)
+    return found[0] if found else None
+
+
+def _sequence(found: object) -> Sequence[object]:
+    """One value as a sequence of one; pydicom's MultiValue and Sequence as they are."""
+    if isinstance(found, Sequence) and not isinstance(found, str | bytes):
+        return found
+    if hasattr(found, "__iter__") and not isinstance(found, str | bytes):
+        return list(found)
+    return (found,)

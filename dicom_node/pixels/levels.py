@@ -1,0 +1,172 @@
+"""One level of a whole-slide image: its geometry, where its tiles lie, and regions of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
+from dicom_node.pixels.decode import frame_count, frame_size, read_frames
+from dicom_node.pixels.ground import Loaded, count, first_item, items, number, numbers, text, texts
+
+WHITE = 255
+"""What a sparse slide shows where it holds no tile."""
+MAX_MATRIX = 1 << 20
+"""Rows or columns of the total pixel matrix; the largest scanners reach a quarter of it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """Geometry in pixels of the total pixel matrix (PS3.3 C.8.12.4)."""
+
+    loaded: Loaded
+    rows: int
+    columns: int
+    tile: tuple[int, int]
+    """(rows, columns) of one frame."""
+    microns: float
+    """Per pixel, mean of both directions."""
+    frames: Mapping[tuple[int, int], int] | None
+    """0-based frame by (tile row, tile column) of a sparse slide; None: all tiles, row by row."""
+    planes: int
+    """Focal planes times optical paths; the first is read."""
+    thumbnail: bool
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Tiles down and across."""
+        return -(-self.rows // self.tile[0]), -(-self.columns // self.tile[1])
+
+    def frame_at(self, row: int, column: int) -> int | None:
+        """The 0-based frame of a tile, None where the slide has none there."""
+        down, across = self.grid
+        if not (0 <= row < down and 0 <= column < across):
+            return None
+        return row * across + column if self.frames is None else self.frames.get((row, column))
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A square of the total pixel matrix; may reach beyond it."""
+
+    left: int
+    top: int
+    side: int
+
+
+def describe(loaded: Loaded) -> Level:
+    """The geometry of one instance. Raises InputError for labels, other colours and what cannot be placed."""
+    header = loaded.header
+    kind = texts(header, "ImageType")
+    flavour = kind[2] if len(kind) > 2 else ""
+    if flavour in ("LABEL", "OVERVIEW"):
+        # Never decoded: a label shows the patient's name.
+        raise UnsupportedObjectError("label-or-overview", "It shows the label or the whole glass, no tissue.")
+    if flavour not in ("VOLUME", "THUMBNAIL"):
+        raise UnsupportedObjectError("image-type", "Its Image Type does not say VOLUME or THUMBNAIL.")
+    if text(header, "PhotometricInterpretation").startswith("MONOCHROME"):
+        raise UnsupportedObjectError("not-colour", "It is a grey-scale (fluorescence) slide.")
+    if "ConcatenationUID" in header:
+        raise UnsupportedObjectError(
+            "concatenation", "It is a part of an image that was sent in several parts."
+        )
+    if number(header, "BitsAllocated") != 8:
+        raise UnsupportedObjectError("bit-depth", "Slides of 8 bits per channel are read.")
+    rows, columns = count(header, "TotalPixelMatrixRows"), count(header, "TotalPixelMatrixColumns")
+    if max(rows, columns) > MAX_MATRIX:
+        raise UnreadableObjectError("absurd-size", f"It claims a matrix of {rows} x {columns} pixels.")
+    tile = frame_size(loaded)
+    planes = count(header, "TotalPixelMatrixFocalPlanes", 1) * count(header, "NumberOfOpticalPaths", 1)
+    frames = None
+    if text(header, "DimensionOrganizationType") == "TILED_FULL":
+        needed = -(-rows // tile[0]) * -(-columns // tile[1])
+        if frame_count(loaded) < needed:
+            raise UnreadableObjectError(
+                "missing-tiles", f"It should hold {needed} tiles, and holds {frame_count(loaded)}."
+            )
+    else:
+        frames = _sparse(loaded, tile)
+    return Level(loaded, rows, columns, tile, _microns(header), frames, planes, flavour == "THUMBNAIL")
+
+
+def _microns(header: Dataset) -> float:
+    """Micrometres per pixel by Pixel Spacing, shared or of the first frame."""
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        group = first_item(header, groups)
+        measures = None if group is None else first_item(group, "PixelMeasuresSequence")
+        spacing = None if measures is None else numbers(measures, "PixelSpacing", 2)
+        if spacing is not None and min(spacing) > 0:
+            return 1000.0 * (spacing[0] + spacing[1]) / 2
+    raise UnreadableObjectError("missing-spacing", "It has no Pixel Spacing: its resolution is not known.")
+
+
+def _sparse(loaded: Loaded, tile: tuple[int, int]) -> Mapping[tuple[int, int], int]:
+    """Frame by tile of TILED_SPARSE, from the Plane Position (Slide) of each frame (PS3.3 C.8.12.6.1).
+
+    Of several planes or paths at one place the first counts. A single frame without a position covers the
+    matrix from its corner.
+    """
+    frames = items(loaded.header, "PerFrameFunctionalGroupsSequence")
+    total = frame_count(loaded)
+    if not frames and total == 1:
+        return {(0, 0): 0}
+    if len(frames) != total:
+        raise UnreadableObjectError("missing-positions", "It does not tell the place of each of its tiles.")
+    places: dict[tuple[int, int], int] = {}
+    for index, group in enumerate(frames):
+        position = first_item(group, "PlanePositionSlideSequence")
+        if position is None:
+            raise UnreadableObjectError(
+                "missing-positions", "It does not tell the place of each of its tiles."
+            )
+        row = count(position, "RowPositionInTotalImagePixelMatrix") - 1
+        column = count(position, "ColumnPositionInTotalImagePixelMatrix") - 1
+        if row % tile[0] or column % tile[1]:
+            raise UnsupportedObjectError("overlapping-tiles", "Its tiles do not lie on one grid.")
+        places.setdefault((row // tile[0], column // tile[1]), index)
+    return places
+
+
+def read_regions(level: Level, regions: Sequence[Region]) -> Iterator[tuple[Region, NDArray[np.uint8]]]:
+    """Each region with its (side, side, 3) uint8 RGB pixels, white where the slide has none.
+
+    Every frame is decoded once, whatever the number of regions above it.
+    """
+    under: dict[int, list[tuple[int, int, int]]] = {}
+    for number_, region in enumerate(regions):
+        for row, column in _tiles_under(level, region):
+            frame = level.frame_at(row, column)
+            if frame is not None:
+                under.setdefault(frame, []).append((number_, row, column))
+    canvases = [np.full((r.side, r.side, 3), WHITE, dtype=np.uint8) for r in regions]
+    needed = sorted(under)
+    for frame, pixels in zip(needed, read_frames(level.loaded, needed), strict=True):
+        if pixels.ndim != 3 or pixels.dtype != np.uint8:
+            raise UnsupportedObjectError("not-colour", "Its tiles are not RGB of 8 bits.")
+        for number_, row, column in under[frame]:
+            _paste(canvases[number_], regions[number_], pixels, level, row, column)
+    return zip(regions, canvases, strict=True)
+
+
+def _tiles_under(level: Level, region: Region) -> Iterator[tuple[int, int]]:
+    height, width = level.tile
+    for row in range(region.top // height, (region.top + region.side - 1) // height + 1):
+        for column in range(region.left // width, (region.left + region.side - 1) // width + 1):
+            yield row, column
+
+
+def _paste(
+    canvas: NDArray[np.uint8], region: Region, pixels: NDArray[np.uint8], level: Level, row: int, column: int
+) -> None:
+    """Copy what a tile and a region have in common, without the filling beyond the matrix's edge."""
+    top, left = row * level.tile[0], column * level.tile[1]
+    y0, y1 = max(top, region.top), min(top + level.tile[0], region.top + region.side, level.rows)
+    x0, x1 = max(left, region.left), min(left + level.tile[1], region.left + region.side, level.columns)
+    if y0 < y1 and x0 < x1:
+        canvas[y0 - region.top : y1 - region.top, x0 - region.left : x1 - region.left] = pixels[
+            y0 - top : y1 - top, x0 - left : x1 - left
+        ]

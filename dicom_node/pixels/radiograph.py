@@ -1,0 +1,117 @@
+"""Projection radiographs (CR, DX): display-ready grey values, one view per image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.pixels.processing import apply_modality_lut, apply_voi
+
+from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
+from dicom_node.pixels.decode import frame_count, read_frame, unit_range
+from dicom_node.pixels.ground import Loaded, Task, first_item, items, number, numbers, read_each, text
+from dicom_node.pixels.ops import Patch
+from dicom_node.pixels.quiet import PARSE_ERRORS, quiet
+from dicom_node.records import Box, StudyRead, View
+
+Floats = NDArray[np.float32]
+
+
+def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
+    """One view of one sample per instance, (H, W) float32 from 0 to 1 before the bundle's operations."""
+    return read_each(objects, lambda loaded: [_read_one(loaded, task)])
+
+
+def _read_one(loaded: Loaded, task: Task) -> View:
+    header = loaded.header
+    photometric = text(header, "PhotometricInterpretation")
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise UnsupportedObjectError(
+            "not-monochrome",
+            "It is no grey-scale image: its photometric interpretation is not MONOCHROME1 or 2.",
+        )
+    if frame_count(loaded) > 1:
+        raise UnsupportedObjectError("multi-frame", "It holds several frames; one radiograph is one frame.")
+    stored = read_frame(loaded)
+    values, notes = display(loaded, stored)
+    if photometric == "MONOCHROME1":
+        np.subtract(1.0, values, out=values)
+    rows, columns = values.shape
+    sample = task.sample(Patch(values, Box(0, 0, columns, rows)), loaded.source)
+    return View(
+        modality=task.modality,
+        series_uid=loaded.instance.series_uid,
+        samples=(sample,),
+        sources=(loaded.source,),
+        source_size=(rows, columns),
+        laterality=_laterality(header),
+        view_position=text(header, "ViewPosition").upper() or None,
+        notes=notes,
+    )
+
+
+def display(loaded: Loaded, stored: NDArray[Any]) -> tuple[Floats, tuple[str, ...]]:
+    """(H, W) float32 from 0 to 1: stored values through modality and VOI transformation (PS3.3 C.11.1,
+    C.11.2); and what was assumed. The first of several windows or tables counts, as for display.
+
+    Without a VOI transformation, 8-bit values keep their full range, deeper ones are stretched from their
+    least to their greatest value.
+    """
+    header = loaded.header
+    try:
+        with quiet:
+            table = first_item(header, "VOILUTSequence")
+            if table is not None and not items(header, "ModalityLUTSequence"):
+                return _through_table(header, table, stored), ()
+            modality = np.asarray(apply_modality_lut(stored, header), dtype=np.float32)
+    except PARSE_ERRORS as error:
+        raise UnreadableObjectError(
+            "bad-lookup-table", "Its modality or VOI lookup table cannot be applied."
+        ) from error
+    center, width = number(header, "WindowCenter"), number(header, "WindowWidth")
+    if center is not None and width is not None and width > 0:
+        return window(modality, center, width, text(header, "VOILUTFunction") or "LINEAR"), ()
+    if number(header, "BitsStored") == 8 and not items(header, "ModalityLUTSequence"):
+        return unit_range(loaded, stored), ()
+    low, high = float(modality.min()), float(modality.max())
+    stretched = (modality - np.float32(low)) / np.float32(max(high - low, 1e-6))
+    return stretched, ("No window was given; grey values were stretched from the least to the greatest.",)
+
+
+def _through_table(header: Dataset, table: Dataset, stored: NDArray[Any]) -> Floats:
+    """VOI LUT (PS3.3 C.11.2.1.1), scaled by the greatest entry of the table."""
+    rescaled = apply_modality_lut(stored, header)
+    if not np.issubdtype(rescaled.dtype, np.integer):
+        rescaled = np.rint(rescaled).astype(np.int32)
+    descriptor = numbers(table, "LUTDescriptor", 3)
+    if descriptor is None:
+        raise UnreadableObjectError("bad-lookup-table", "Its VOI lookup table has no descriptor.")
+    first, entries = int(descriptor[1]), int(descriptor[0]) or 1 << 16
+    greatest = max(1.0, float(np.max(apply_voi(np.arange(first, first + entries), header))))
+    return np.asarray(apply_voi(rescaled, header) / np.float32(greatest), dtype=np.float32)
+
+
+def window(values: Floats, center: float, width: float, function: str) -> Floats:
+    """LINEAR, LINEAR_EXACT or SIGMOID (PS3.3 C.11.2.1.2 and C.11.2.1.3), to 0..1.
+
+    Raises UnreadableObjectError for another function.
+    """
+    if function == "SIGMOID":
+        return np.asarray(1.0 / (1.0 + np.exp(-4.0 * (values - center) / width)), dtype=np.float32)
+    if function == "LINEAR" and width > 1:
+        center, width = center - 0.5, width - 1
+    elif function == "LINEAR":  # a width of 1 is a threshold
+        return (values > center - 0.5).astype(np.float32)
+    elif function != "LINEAR_EXACT":
+        raise UnreadableObjectError("bad-attribute", "Its VOI LUT Function is none of the standard.")
+    scaled = (values - np.float32(center)) * np.float32(1.0 / width) + np.float32(0.5)
+    return np.clip(scaled, 0.0, 1.0, out=scaled)
+
+
+def _laterality(header: Dataset) -> str | None:
+    """Image Laterality (0020,0062), else Laterality (0020,0060)."""
+    side = text(header, "ImageLaterality") or text(header, "Laterality")
+    return side if side in ("L", "R", "B") else None
