@@ -42,7 +42,7 @@ bench: $(TESTING) peers ## how long a study takes, part by part
 	@exec $(VENV_TEST)/bin/python tests/benchmarks/bench_latency.py
 
 samples: $(TESTING) ## make the sample studies again from the training data; M3BIND_DATA names its folder
-	@exec $(VENV_TEST)/bin/python -m samples.make
+	@exec $(VENV_TEST)/bin/python deploy/make_samples.py
 
 bundle: $(TESTING) ## train, bind, distil, export and seal m3bind-mini again from the training data; M3BIND_DATA names its folder
 	@echo "==> training"
