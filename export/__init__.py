@@ -1,1 +1,1 @@
-"""From a checkpoint to a sealed bundle."""
+"""From a checkpoint to a sealed bundle: export, quantise, calibrate, measure, seal."""

@@ -1,0 +1,287 @@
+"""A checkpoint folder becomes a sealed bundle folder: the whole of it, told in order."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dicom_node.bundle.catalogue import FindingEntry, FindingsFile, ScopeEntry, ScopeFile
+from dicom_node.bundle.manifest import Encoder, Manifest, Provenance, SelfTest, Text
+from dicom_node.errors import ConfigError
+from dicom_node.findings.assess import Knowledge
+from dicom_node.findings.prompts import make_anchors, prompt_texts
+from dicom_node.findings.scope import ScopeStatistics
+from dicom_node.findings.score import sample_margins
+from dicom_node.inference.onnx import OnnxRunner
+from dicom_node.inference.protocol import EMBEDDING, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT
+from dicom_node.inference.texts import TextEncoder, load_tokenizer
+from export.calibrate import calibrate
+from export.card import CardFacts, model_card
+from export.catalogue import LeftOut, drafts
+from export.encode import Say, encode_examples, load_samples, spread
+from export.graphs import export_text, export_tower
+from export.measure import (
+    SPLIT,
+    FindingFigures,
+    ScopeFigures,
+    label_vector,
+    measure_findings,
+    measure_scope,
+    measured,
+)
+from export.parity import Parity, compare
+from export.quantise import quantise
+from export.scope import fit_scope
+from export.seal import digests, size, workshop, write_manifest
+from export.selftest import write_selftest
+from m3bind.checkpoint import BoundModel, load_checkpoint
+from m3bind.data.examples import examples, out_of_scope_examples
+
+Floats = NDArray[np.float32]
+
+PARITY_INPUTS = 32
+MOST_MEGABYTES = 40.0
+STRINGS = ("chest radiograph showing pneumonia", "no pleural effusion", "normal ecg", "adenocarcinoma")
+"""What the self-test embeds."""
+TEXT_FILE, TOKENIZER_FILE = "text.onnx", "tokenizer.json"
+DESCRIPTION = "Zero-shot findings by M3Bind encoders. Not a medical device."
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to build."""
+
+    threads: int = 2
+    most_megabytes: float = MOST_MEGABYTES
+    """A larger bundle is refused: it is kept in the project's repository."""
+    most_examples: int | None = None
+    """Of each modality and split; None takes all. For tests."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """One modality, ready to be sealed."""
+
+    findings: tuple[FindingEntry, ...]
+    left_out: tuple[LeftOut, ...]
+    scope: ScopeEntry
+    figures: tuple[FindingFigures, ...]
+    scope_figures: ScopeFigures
+
+
+def build(checkpoint: Path, out: Path, say: Say, options: Options | None = None) -> Path:
+    """Make the bundle `out` from `checkpoint`; `out` appears only when all of it is finished.
+
+    Raises ConfigError for a checkpoint that cannot be read or an `out` that is something else,
+    InferenceError where a graph differs from its tower. Takes minutes: every data set is embedded.
+    """
+    chosen = options or Options()
+    model = load_checkpoint(checkpoint)
+    torch.set_num_threads(chosen.threads)
+    with workshop(out) as folder:
+        encoders = describe_encoders(model)
+        parity = _graphs(model, encoders, folder, say, chosen)
+        runners = {m: OnnxRunner(folder / e.file, threads=chosen.threads) for m, e in encoders.items()}
+        text_runner, text = _text_encoder(model, folder, chosen)
+        judged = {
+            modality: _judge(model, modality, encoder, runners[modality], text, say, chosen)
+            for modality, encoder in encoders.items()
+        }
+        say("Sealing")
+        write_selftest(folder / "selftest.npz", encoders, runners, (text_runner, text), STRINGS)
+        manifest = _seal(model, encoders, judged, parity, folder)
+        megabytes = size(folder) / 1e6
+        if megabytes > chosen.most_megabytes:
+            raise ConfigError(
+                f"The bundle takes {megabytes:.1f} MB, more than {chosen.most_megabytes:.0f} MB."
+            )
+    say(f"{out}: {manifest.name} {manifest.version}, {megabytes:.1f} MB")
+    return out
+
+
+def describe_encoders(model: BoundModel) -> dict[str, Encoder]:
+    """The bundle's description of each encoder, as the recipe states it."""
+    return {
+        modality: Encoder(
+            file=f"encoders/{modality}.onnx",
+            reader=part.reader,
+            sampling=part.sampling,
+            preprocess=part.preprocess,
+            input_shape=part.input_shape,
+            evidence=True,
+            pooling=part.pooling,
+        )
+        for modality, part in model.recipe.modalities.items()
+    }
+
+
+def _graphs(
+    model: BoundModel, encoders: Mapping[str, Encoder], folder: Path, say: Say, options: Options
+) -> dict[str, Parity]:
+    """Write every graph, and measure it against its tower on real inputs of the calibration split."""
+    parity: dict[str, Parity] = {}
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".graphs-") as scratch:
+        for modality, encoder in encoders.items():
+            say(f"Exporting {modality}")
+            single = Path(scratch) / f"{modality}.onnx"
+            export_tower(model.images[modality], encoder.input_shape, single)
+            quantise(single, folder / encoder.file)
+            given = np.stack(
+                load_samples(spread(examples(model.recipe, modality, "calib"), PARITY_INPUTS), encoder)
+            )
+            with torch.no_grad():
+                wanted = model.images[modality](torch.from_numpy(given))[0].numpy()
+            answers = [
+                OnnxRunner(path, threads=options.threads).run({IMAGE_INPUT: given})[EMBEDDING]
+                for path in (single, folder / encoder.file)
+            ]
+            parity[modality] = compare(modality, wanted, *answers)
+        say("Exporting text")
+        single = Path(scratch) / TEXT_FILE
+        export_text(model.text, single)
+        quantise(single, folder / TEXT_FILE)
+        parity["text"] = _text_parity(model, single, folder / TEXT_FILE, options)
+    return parity
+
+
+def _text_parity(model: BoundModel, single: Path, small: Path, options: Options) -> Parity:
+    texts = prompt_texts(drafts(tuple(model.recipe.modalities)))
+    encoded = model.tokenizer.encode_batch(list(texts))
+    ids = np.array([e.ids for e in encoded], dtype=np.int64)
+    mask = np.array([e.attention_mask for e in encoded], dtype=np.int64)
+    with torch.no_grad():
+        wanted = model.text(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
+    given = {TOKEN_INPUT: ids, MASK_INPUT: mask}
+    answers = [OnnxRunner(path, threads=options.threads).run(given)[EMBEDDING] for path in (single, small)]
+    return compare("text", wanted, *answers)
+
+
+def _text_encoder(model: BoundModel, folder: Path, options: Options) -> tuple[OnnxRunner, TextEncoder]:
+    model.tokenizer.save(str(folder / TOKENIZER_FILE))
+    described = _describe_text(model)
+    runner = OnnxRunner(folder / TEXT_FILE, threads=options.threads)
+    tokenizer = load_tokenizer(folder / TOKENIZER_FILE, described.max_tokens)
+    return runner, TextEncoder(runner, tokenizer, described)
+
+
+def _describe_text(model: BoundModel) -> Text:
+    return Text(file=TEXT_FILE, tokenizer=TOKENIZER_FILE, max_tokens=model.recipe.text.max_tokens)
+
+
+def _judge(
+    model: BoundModel,
+    modality: str,
+    encoder: Encoder,
+    runner: OnnxRunner,
+    text: TextEncoder,
+    say: Say,
+    options: Options,
+) -> Judged:
+    """Embed the data of one modality; calibrate on `calib`, fit the scope on `train`, measure on `val`."""
+    dimension = model.recipe.dimension
+
+    def embed(found: Sequence[Any], what: str) -> tuple[list[Any], Floats]:
+        kept = spread(found, options.most_examples or len(found))
+        say(f"Embedding {modality} {what}: {len(kept)}")
+        return kept, encode_examples(kept, encoder, runner, dimension)
+
+    _, train = embed(examples(model.recipe, modality, "train"), "train")
+    calib_examples, calib = embed(examples(model.recipe, modality, "calib"), "calib")
+    held_out, val = embed(examples(model.recipe, modality, SPLIT), SPLIT)
+    _, strangers = embed(out_of_scope_examples(model.recipe, modality), "strangers")
+
+    draft = drafts([modality])
+    texts = prompt_texts(draft)
+    anchors = make_anchors(draft, texts, text.embed(texts))
+    margins = sample_margins(calib, anchors)
+    tried = [
+        calibrate(entry, margins[:, column], label_vector(calib_examples, entry.id))
+        for column, entry in enumerate(draft)
+    ]
+    entries = tuple(entry for entry in tried if isinstance(entry, FindingEntry))
+    scope = fit_scope(train, calib)
+    kept_anchors = anchors.only([entry.id for entry in entries])
+    known = Knowledge(entries, kept_anchors, encoder.pooling, ScopeStatistics.of(scope))
+    figures = measure_findings(held_out, val, known)
+    return Judged(
+        findings=tuple(
+            entry.model_copy(update={"measured": measured(figure)})
+            for entry, figure in zip(entries, figures, strict=True)
+        ),
+        left_out=tuple(entry for entry in tried if isinstance(entry, LeftOut)),
+        scope=scope,
+        figures=figures,
+        scope_figures=measure_scope(modality, known, val, strangers),
+    )
+
+
+def _seal(
+    model: BoundModel,
+    encoders: dict[str, Encoder],
+    judged: Mapping[str, Judged],
+    parity: dict[str, Parity],
+    folder: Path,
+) -> Manifest:
+    findings = tuple(entry for each in judged.values() for entry in each.findings)
+    scopes = {modality: each.scope for modality, each in judged.items()}
+    (folder / "findings.json").write_text(
+        FindingsFile(findings=findings).model_dump_json(indent=1) + "\n", "utf-8"
+    )
+    (folder / "scope.json").write_text(ScopeFile(modalities=scopes).model_dump_json() + "\n", "utf-8")
+    facts = CardFacts(
+        recipe=model.recipe,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        commit=model.commit or code_commit(),
+        data=model.data,
+        findings=findings,
+        figures=tuple(figure for each in judged.values() for figure in each.figures),
+        scope=tuple(each.scope_figures for each in judged.values()),
+        parity=parity,
+        left_out=tuple(entry for each in judged.values() for entry in each.left_out),
+    )
+    (folder / "MODEL_CARD.md").write_text(model_card(facts), "utf-8")
+    manifest = Manifest(
+        format=1,
+        name=model.recipe.name,
+        version=model.recipe.version,
+        description=DESCRIPTION,
+        dimension=model.recipe.dimension,
+        files=digests(folder),
+        encoders=encoders,
+        text=_describe_text(model),
+        selftest=SelfTest(),
+        provenance=Provenance(
+            created=facts.created,
+            commit=facts.commit,
+            data=facts.data,
+            recipe=model.recipe.model_dump(mode="json"),
+            metrics={
+                "scope": [asdict(each) for each in facts.scope],
+                "parity": {name: asdict(each) for name, each in parity.items()},
+            },
+        ),
+    )
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def code_commit() -> str:
+    """Of the repository this code lies in; "unknown" where it is installed without one."""
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    here = Path(__file__).resolve().parent
+    asked = subprocess.run(  # noqa: S603 # a fixed command
+        [git, "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() if asked.returncode == 0 else "unknown"

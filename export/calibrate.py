@@ -1,0 +1,57 @@
+"""Margins of the calibration split to a finding's calibration, threshold and band of abstention."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_node.bundle.catalogue import FindingEntry
+from dicom_node.findings.calibrate import fit_platt, probability
+from export.catalogue import LeftOut
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int8]
+"""1 present, 0 absent, -1 not known."""
+
+FEWEST = 3
+"""Examples of either class below which nothing is calibrated."""
+LEAST_SPECIFICITY, MOST_SPECIFICITY = 0.90, 0.99
+"""The threshold is Youden's (Youden 1950) kept between these: with few positives to calibrate on, the best
+point is mostly luck, and a report full of false alarms is read by nobody."""
+UNSURE_ODDS = 2.0
+"""Odds less than this many times below the threshold's: the model abstains. A weak finding, whose calibration
+is flat, thereby abstains over a wider part of its margins than a strong one."""
+
+
+def calibrate(draft: FindingEntry, margins: Floats, labels: Labels) -> FindingEntry | LeftOut:
+    """The entry with its calibration; or why it cannot be offered. `margins`, `labels` (N,)."""
+    known = labels >= 0
+    x, y = margins[known].astype(np.float64), labels[known] == 1
+    positives, negatives = int(y.sum()), int((~y).sum())
+    if min(positives, negatives) < FEWEST:
+        return LeftOut(
+            draft.id, f"only {positives} positive and {negatives} negative examples to calibrate on"
+        )
+    fitted = fit_platt(x, y)
+    if fitted.slope <= 0:
+        return LeftOut(draft.id, "its margin does not rise with the finding on the calibration split")
+    level = probability(threshold_margin(x, y), fitted)
+    threshold = round(min(max(level, 0.0001), 0.9999), 4)
+    odds = threshold / (1 - threshold) / UNSURE_ODDS
+    return draft.model_copy(
+        update={"calibration": fitted, "threshold": threshold, "unsure_from": round(odds / (1 + odds), 4)}
+    )
+
+
+def threshold_margin(margins: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
+    """The margin, halfway between two neighbouring ones, with the highest sensitivity + specificity among
+    those whose specificity lies between LEAST_SPECIFICITY and MOST_SPECIFICITY (above, where none does)."""
+    ordered = np.unique(margins)
+    cuts = np.concatenate([(ordered[1:] + ordered[:-1]) / 2, [ordered[-1] + 1e-6]])
+    sensitivity = np.array([(margins[present] >= cut).mean() for cut in cuts])
+    specificity = np.array([(margins[~present] < cut).mean() for cut in cuts])
+    allowed = (specificity >= LEAST_SPECIFICITY) & (specificity <= MOST_SPECIFICITY)
+    if not allowed.any():
+        allowed = specificity >= LEAST_SPECIFICITY
+    gain = np.where(allowed, sensitivity + specificity, -1.0)
+    return float(cuts[int(np.argmax(gain))])

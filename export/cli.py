@@ -1,0 +1,72 @@
+"""The command `m3bind-export`: from a checkpoint to a bundle that a node can serve."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dicom_node.errors import M3BindError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Turn an M3Bind checkpoint into a sealed bundle."
+)
+console = Console()
+
+
+@app.command()
+def build(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder that `m3bind run` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; an older bundle there is replaced.")],
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the encoders.")] = 2,
+    max_mb: Annotated[float, typer.Option(help="Refuse to make a larger bundle.")] = 40.0,
+) -> None:
+    """Export, quantise, calibrate, measure and seal. Needs the training data (M3BIND_DATA)."""
+    from export.build import Options
+    from export.build import build as make
+
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        console.print(f"[dim]{time.monotonic() - began:6.1f} s[/dim]  {line}", highlight=False)
+
+    made = make(checkpoint, out, say, Options(threads=threads, most_megabytes=max_mb))
+    _print_verified(made)
+
+
+@app.command()
+def verify(bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")]) -> None:
+    """Check every digest and rule of the format, and ask every encoder."""
+    _print_verified(bundle)
+
+
+def _print_verified(folder: Path) -> None:
+    from export.verify import verify as check
+
+    verified = check(folder)
+    identity = verified.bundle.identity
+    table = Table(title=f"{identity.name} {identity.version}  {identity.digest[:12]}")
+    table.add_column("graph")
+    table.add_column("self-test cosine", justify="right")
+    table.add_column("findings", justify="right")
+    for graph, cosine in verified.lowest_cosine.items():
+        findings = len(verified.bundle.findings_of(graph))
+        table.add_row(graph, f"{cosine:.6f}", str(findings) if findings else "")
+    console.print(table)
+
+
+def main() -> None:
+    """Entry point: errors of this project become one line and exit code 1."""
+    try:
+        app()
+    except M3BindError as error:
+        Console(stderr=True).print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

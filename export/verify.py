@@ -1,0 +1,38 @@
+"""Opens a sealed bundle as a node would, and asks its encoders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicom_node.bundle.store import Bundle, open_bundle
+from dicom_node.inference.onnx import OnnxRunner
+from dicom_node.inference.selftest import TEXT, check_encoder, check_text, read_selftest
+from dicom_node.inference.texts import TextEncoder, load_tokenizer
+from dicom_node.pixels.ops import compile_operations
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verified:
+    """A bundle that passed."""
+
+    bundle: Bundle
+    lowest_cosine: dict[str, float]
+    """Of the self-test, by graph."""
+
+
+def verify(folder: Path, threads: int = 0) -> Verified:
+    """Every digest, every rule of the format, every encoder on the CPU. Raises BundleError."""
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    sealed = read_selftest(bundle.path(manifest.selftest.file))
+    least = manifest.selftest.min_cosine
+    cosines = {}
+    for modality, encoder in manifest.encoders.items():
+        compile_operations(encoder.preprocess)
+        runner = OnnxRunner(bundle.path(encoder.file), threads=threads)
+        cosines[modality] = check_encoder(modality, runner, sealed, least)
+    runner = OnnxRunner(bundle.path(manifest.text.file), threads=threads)
+    tokenizer = load_tokenizer(bundle.path(manifest.text.tokenizer), manifest.text.max_tokens)
+    cosines[TEXT] = check_text(TextEncoder(runner, tokenizer, manifest.text), runner, sealed, least)
+    return Verified(bundle, cosines)
