@@ -32,6 +32,7 @@ class OrthancServer:
     dicomweb      whether the DICOMweb plugin is loaded (root /dicom-web/)
     script        a Python script to load, e.g. PLUGIN_SCRIPT
     settings      merged over the generated configuration
+    auth          user and password, where `settings` ask for them
     """
 
     ae_title = "ORTHANC"
@@ -43,12 +44,15 @@ class OrthancServer:
         dicomweb: bool = False,
         script: Path | None = None,
         settings: Mapping[str, Any] | None = None,
+        auth: tuple[str, str] | None = None,
     ) -> None:
         plugins = [PYTHON] if script else []
         plugins += [DICOMWEB] if dicomweb else []
         self._program, *_ = require("Orthanc", *map(str, plugins))
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._auth = auth
+        self._client: httpx.Client | None = None
         self.log = folder / "orthanc.log"
         self.http_port = free_port()
         self.dicom_port = free_port()
@@ -76,6 +80,7 @@ class OrthancServer:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         # Without TCP_NODELAY every answer waits for a delayed acknowledgement of some 40 ms.
         environment |= {"TCP_NODELAY": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        self._client = httpx.Client(base_url=self.url, auth=self._auth, timeout=30.0, trust_env=False)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [self._program, configuration], stdout=log, stderr=subprocess.STDOUT, env=environment
@@ -86,7 +91,7 @@ class OrthancServer:
         if not self.running:
             raise AssertionError(f"Orthanc ended at its start:\n{self.log_text()[-4000:]}")
         try:
-            return httpx.get(f"{self.url}/system", trust_env=False).status_code == 200
+            return self._request("GET", "/system").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -104,6 +109,8 @@ class OrthancServer:
         self._end(signal.SIGKILL)
 
     def _end(self, how: signal.Signals) -> int:
+        if self._client is not None:
+            self._client.close()
         if self._process is None:
             return 0
         if self._process.poll() is None:
@@ -123,26 +130,24 @@ class OrthancServer:
 
     def get(self, path: str) -> Any:
         """JSON of GET `path` (with its leading slash)."""
-        response = httpx.get(self.url + path, trust_env=False, timeout=30.0)
-        response.raise_for_status()
-        return response.json()
+        return self._request("GET", path).raise_for_status().json()
 
     def file(self, instance: str) -> bytes:
         """The Part 10 file of an instance, by Orthanc id."""
-        response = httpx.get(f"{self.url}/instances/{instance}/file", trust_env=False, timeout=30.0)
-        response.raise_for_status()
-        return response.content
+        return self._request("GET", f"/instances/{instance}/file").raise_for_status().content
 
     def upload(self, part10: bytes) -> str:
         """Store one instance over REST and return its Orthanc id."""
-        response = httpx.post(f"{self.url}/instances", content=part10, trust_env=False, timeout=30.0)
-        response.raise_for_status()
-        return str(response.json()["ID"])
+        return str(self._request("POST", "/instances", part10).raise_for_status().json()["ID"])
 
     def study_id(self, study_uid: str) -> str | None:
         """Orthanc id of a study, None where it is not there."""
-        response = httpx.post(f"{self.url}/tools/lookup", content=study_uid, trust_env=False)
-        return next((str(hit["ID"]) for hit in response.json() if hit["Type"] == "Study"), None)
+        hits = self._request("POST", "/tools/lookup", study_uid.encode()).raise_for_status().json()
+        return next((str(hit["ID"]) for hit in hits if hit["Type"] == "Study"), None)
+
+    def _request(self, method: str, path: str, content: bytes | None = None) -> httpx.Response:
+        assert self._client is not None, "start the server first"
+        return self._client.request(method, path, content=content)
 
 
 @contextmanager
@@ -152,10 +157,11 @@ def running_orthanc(
     dicomweb: bool = False,
     script: Path | None = None,
     settings: Mapping[str, Any] | None = None,
+    auth: tuple[str, str] | None = None,
 ) -> Iterator[OrthancServer]:
     """An Orthanc that is up inside the block and gone after it: killed, since its own way takes 4 s.
     Tests that care how it ends call `stop` themselves."""
-    server = OrthancServer(folder, dicomweb=dicomweb, script=script, settings=settings)
+    server = OrthancServer(folder, dicomweb=dicomweb, script=script, settings=settings, auth=auth)
     try:
         server.start()
         yield server
