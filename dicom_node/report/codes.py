@@ -44,6 +44,8 @@ PROBABILITY = Code("122157", "DCM", "Probability")
 """Name of the NUM. (111047, DCM) is the probability of cancer and (111012, DCM) how certain a device is of
 a finding that it made: neither can be said of a finding that is absent."""
 PERCENT = Code("%", "UCUM", "%")
+IMAGE_REGION = Code("111030", "DCM", "Image Region")
+"""TID 1410 row 5."""
 SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")
 """CID 7551: purpose of reference of images, waveforms and coordinates of a group."""
 LATERALITIES: Mapping[str, Code] = MappingProxyType(
@@ -68,11 +70,6 @@ PIXEL_COLUMNS = Code("110911", "DCM", "Pixel Data Columns")
 HORIZONTAL_SPACING = Code("111026", "DCM", "Horizontal Pixel Spacing")
 VERTICAL_SPACING = Code("111066", "DCM", "Vertical Pixel Spacing")
 SLICE_THICKNESS = Code("112225", "DCM", "Slice Thickness")
-IMAGE_POSITION = (
-    Code("110901", "DCM", "Image Position (Patient) X"),
-    Code("110902", "DCM", "Image Position (Patient) Y"),
-    Code("110903", "DCM", "Image Position (Patient) Z"),
-)
 PIXELS = Code("{pixels}", "UCUM", "pixels")
 MILLIMETER = Code("mm", "UCUM", "mm")
 

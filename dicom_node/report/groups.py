@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from highdicom.sr import (
@@ -30,11 +30,9 @@ from highdicom.sr import (
     ContentSequence,
     FindingSite,
     GraphicTypeValues,
-    ImageRegion,
     Measurement,
     MeasurementsAndQualitativeEvaluations,
     PixelOriginInterpretationValues,
-    PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
     RelationshipTypeValues,
     ScoordContentItem,
@@ -63,6 +61,10 @@ from dicom_node.report.regions import closed_polygon, image_size, is_tiled
 
 INFERRED_FROM = RelationshipTypeValues.INFERRED_FROM
 CONTAINS = RelationshipTypeValues.CONTAINS
+
+PLANAR_ROI = "1410"
+"""Template of a group with one region. highdicom's class of that template is not used: it reads a table of
+all IODs (0.3 s) to look up what `is_tiled` knows; the items are the same."""
 
 WAVEFORMS = frozenset(
     {
@@ -110,29 +112,26 @@ def finding_group(
     """
     sources = _sources(finding, assessment)
     regions = _regions(finding, by_uid)
-    common: dict[str, Any] = {
-        "tracking_identifier": TrackingIdentifier(
+    planar = len(regions) == 1
+    inferred: list[ContentItem] = [_tcoord(e) for e in finding.evidence if e.span is not None]
+    if not planar:
+        inferred.extend(_scoord(region, codes.SOURCE_OF_MEASUREMENT, INFERRED_FROM) for region in regions)
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(
             uid=tracking_uid(report_uid, finding), identifier=tracking_identifier(finding)
         ),
-        "finding_type": concept(finding.code),
-        "finding_sites": _sites(finding, sources, by_uid),
-        "algorithm_id": algorithm,
-        "qualitative_evaluations": [
+        finding_type=concept(finding.code),
+        finding_sites=_sites(finding, sources, by_uid),
+        algorithm_id=algorithm,
+        measurements=[_probability(finding, inferred)],
+        qualitative_evaluations=[
             QualitativeEvaluation(concept(codes.PRESENCE), concept(codes.PRESENCE_VALUES[finding.presence]))
         ],
-    }
-    if len(regions) == 1:
-        group = PlanarROIMeasurementsAndQualitativeEvaluations(
-            referenced_region=_image_region(regions[0]), measurements=[_probability(finding, ())], **common
-        )[0]
+    )[0]
+    if planar:
+        group.ContentTemplateSequence[0].TemplateIdentifier = PLANAR_ROI
+        group.ContentSequence.append(_scoord(regions[0], codes.IMAGE_REGION, CONTAINS))
     else:
-        inferred = [
-            *(_scoord(region) for region in regions),
-            *(_tcoord(e) for e in finding.evidence if e.span),
-        ]
-        group = MeasurementsAndQualitativeEvaluations(
-            measurements=[_probability(finding, inferred)], **common
-        )[0]
         group.ContentSequence.extend(_references(sources, by_uid))
     _modify_finding(group, finding)
     return cast(ContentItem, group)
@@ -226,24 +225,14 @@ def _source_of_region(region: _Region) -> SourceImageForRegion:
     return SourceImageForRegion(region.source.sop_class_uid, region.source.sop_instance_uid, frames)
 
 
-def _image_region(region: _Region) -> ImageRegion:
-    """TID 1410 row 5."""
-    return ImageRegion(
-        graphic_type=GraphicTypeValues.POLYLINE,
-        graphic_data=region.polygon,
-        source_image=_source_of_region(region),
-        pixel_origin_interpretation=_pixel_origin(region),
-    )
-
-
-def _scoord(region: _Region) -> ScoordContentItem:
-    """TID 320 (part16/sect_TID_320.html) rows 3 and 4."""
+def _scoord(region: _Region, name: Code, relationship: RelationshipTypeValues) -> ScoordContentItem:
+    """TID 1410 rows 5 and 6, or TID 320 (part16/sect_TID_320.html) rows 3 and 4."""
     item = ScoordContentItem(
-        name=concept(codes.SOURCE_OF_MEASUREMENT),
+        name=concept(name),
         graphic_type=GraphicTypeValues.POLYLINE,
         graphic_data=region.polygon,
         pixel_origin_interpretation=_pixel_origin(region),
-        relationship_type=INFERRED_FROM,
+        relationship_type=relationship,
     )
     item.ContentSequence = ContentSequence([_source_of_region(region)])
     return item

