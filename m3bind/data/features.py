@@ -7,8 +7,8 @@ code, the augmentation, the seed, and the frozen weights.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import tempfile
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -87,23 +87,24 @@ def lower_maps(
 
 def _session(tower: ImageTower, part: ModalityRecipe) -> onnxruntime.InferenceSession:
     """The frozen blocks in ONNX Runtime: four to ten times faster than here on a CPU, the same numbers."""
-    graph = io.BytesIO()
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter announces its successor
+        path = Path(folder) / "lower.onnx"
         torch.onnx.export(
             tower.lower,
             (torch.zeros(1, *part.input_shape),),
-            graph,
+            path,
             dynamo=False,
             input_names=["pixels"],
             output_names=["map"],
             dynamic_axes={"pixels": {0: "n"}, "map": {0: "n"}},
         )
+        graph = path.read_bytes()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     # Waiting threads sleep: a spinning one takes the core from whoever else works on this machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(graph.getvalue(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _compute(

@@ -1,0 +1,49 @@
+"""The whole run: pretrain, bind, distil, evaluate, in this order, from one recipe."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from m3bind.bind import bind
+from m3bind.config import Recipe
+from m3bind.distil import distil
+from m3bind.evaluate.report import evaluate, lines
+from m3bind.loop import Progress, set_up
+from m3bind.pretrain import pretrain
+
+
+def commit_of_code() -> str:
+    """The commit of the repository this package lies in, `-dirty` where files differ; `unknown` elsewhere."""
+    folder = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def run_stage(stage: str, recipe: Recipe, work: Path, cache: Path, progress: Progress) -> None:
+    """One of pretrain, bind, distil, evaluate."""
+    set_up(recipe.seed, recipe.threads)
+    began = time.monotonic()
+    if stage == "pretrain":
+        pretrain(recipe, work, cache, progress)
+    elif stage == "bind":
+        bind(recipe, work, cache, progress)
+    elif stage == "distil":
+        distil(recipe, work, cache, commit_of_code(), progress)
+    else:
+        for line in lines(evaluate(work, cache, progress)):
+            progress(line)
+    progress(f"{stage}: {time.monotonic() - began:.0f} s")
+
+
+STAGES = ("pretrain", "bind", "distil", "evaluate")
