@@ -111,7 +111,7 @@ def timings(study: Mapping[str, Any], archive: Archive) -> dict[str, float]:
 def measure(node: NodeProcess, archive: Archive, study: Path, folder: Path) -> dict[str, float]:
     """Send one study and wait for its report."""
     uid = fresh_copy(study, folder)
-    store_scu([folder], node.dicom_port, called=node.ae_title)
+    store_scu([folder], node.dicom_port, called=node.ae_title, options=["-xy"])
 
     def delivered() -> bool:
         told = node.study(uid)
@@ -143,7 +143,7 @@ def latency_table(medians: Mapping[str, Mapping[str, float]], runs: int) -> Tabl
     """One line per modality."""
     table = Table(title=f"last C-STORE to report in the archive, ms, median of {runs}")
     for heading in ("study", *PARTS):
-        table.add_column(heading, justify="left" if heading == "study" else "right")
+        table.add_column(heading, justify="left" if heading == "study" else "right", no_wrap=True)
     for name, parts in medians.items():
         good = parts["overhead"] < TARGET_OVERHEAD_MS
         cells = [f"{parts[part]:.0f}" for part in PARTS]
@@ -152,11 +152,13 @@ def latency_table(medians: Mapping[str, Mapping[str, float]], runs: int) -> Tabl
     return table
 
 
-def run(kind: str, runs: int, folder: Path, console: Console) -> tuple[dict[str, Any], bool]:
+def run(options: argparse.Namespace, folder: Path, console: Console) -> tuple[dict[str, Any], bool]:
     """Everything: the figures, and whether every target was met."""
-    with running_archive(kind, folder) as archive:
+    runs: int = options.runs
+    with running_archive(options.archive, folder) as archive:
         node = NodeProcess(
             folder / "node",
+            bundle=options.bundle,
             archives=[archive.table],
             deliver_to=["archive"],
             settings={"study": {"quiet_seconds": QUIET_SECONDS}, "spool": {"min_free_bytes": 0}},
@@ -184,7 +186,12 @@ def run(kind: str, runs: int, folder: Path, console: Console) -> tuple[dict[str,
     console.print(f"warm start until /health says 200: median {start:.2f} s, slowest {max(starts):.2f} s")
     met = start <= TARGET_START_SECONDS
     met = met and all(parts["overhead"] < TARGET_OVERHEAD_MS for parts in medians.values())
-    figures = {"archive": kind, "runs": runs, "ms": medians, "start_s": {"first": first, "warm": starts}}
+    figures = {
+        "archive": options.archive,
+        "runs": runs,
+        "ms": medians,
+        "start_s": {"first": first, "warm": starts},
+    }
     return figures, met
 
 
@@ -201,13 +208,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--archive", choices=("storescp", "orthanc"), default="storescp", help="who gets the reports"
     )
+    parser.add_argument("--bundle", type=Path, help="folder of a bundle (default: the one that ships)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--check", action="store_true", help="fail when a target is missed")
     options = parser.parse_args(arguments)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=120)
     folder = Path(tempfile.mkdtemp(prefix="m3bind-bench-"))
     try:
-        figures, met = run(options.archive, options.runs, folder, console)
+        figures, met = run(options, folder, console)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if options.json is not None:

@@ -26,11 +26,15 @@ def store_scu(
     calling: str = "STORESCU",
     timeout: float = 60.0,
     check: bool = True,
+    options: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Send files or whole folders to 127.0.0.1:`port`; only the SOP classes found in them are proposed."""
+    """Send files or whole folders to 127.0.0.1:`port`; only the SOP classes found in them are proposed.
+
+    Uncompressed transfer syntaxes are proposed, and what `options` add (`-xy`: JPEG baseline).
+    """
     (program,) = require("storescu")
     # -R: propose what the files need, since dcmtk's own list lacks newer classes; +sd +r: folders.
-    command = [program, "-R", "-aec", called, "-aet", calling, "+sd", "+r", "127.0.0.1", str(port)]
+    command = [program, "-R", *options, "-aec", called, "-aet", calling, "+sd", "+r", "127.0.0.1", str(port)]
     return subprocess.run(
         [*map(str, command), *map(str, paths)],
         env=_environment(),

@@ -22,6 +22,7 @@ class NodeProcess:
     """One node, which can be stopped or killed and started again on the same ports with the same data.
 
     folder        where its data, configuration and log live
+    bundle        None: the one that ships
     archives      tables of [[archives]]; `deliver_to` names those that get the reports of sent studies
     settings      further sections, e.g. {"study": {"quiet_seconds": 1.0}}
     environment   laid over this process's own
@@ -33,6 +34,7 @@ class NodeProcess:
         self,
         folder: Path,
         *,
+        bundle: Path | None = None,
         archives: Sequence[Mapping[str, Any]] = (),
         deliver_to: Sequence[str] = (),
         settings: Mapping[str, Mapping[str, Any]] | None = None,
@@ -52,6 +54,7 @@ class NodeProcess:
             **(settings or {}),
         }
         lines = [f"data_dir = {_toml(str(self.data_dir))}", f"deliver_to = {_toml(list(deliver_to))}"]
+        lines += [] if bundle is None else [f"bundle = {_toml(str(bundle.absolute()))}"]
         for name, table in sections.items():
             lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]
         for archive in archives:
