@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dicom_node.archive.http_peer import HttpPeer
-from dicom_node.archive.protocol import DeliveryReceipt
+from dicom_node.archive.protocol import OWN_MANUFACTURER, DeliveryReceipt
 from dicom_node.errors import ArchiveRefusedError, ArchiveUnavailableError
 
 _ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
@@ -76,7 +76,8 @@ class OrthancArchive:
         return DeliveryReceipt(self.name, sop_instance_uid, already_there=status == "AlreadyStored")
 
     def fetch_study(self, study: str, folder: Path) -> Iterator[Path]:
-        """Every instance of a study (Orthanc id or Study Instance UID) as `folder`/<Orthanc id>.dcm."""
+        """Every instance of a study (Orthanc id or Study Instance UID) but for a node's own reports, as
+        `folder`/<Orthanc id>.dcm."""
         identifier = study if _ORTHANC_ID.fullmatch(study) else self._lookup(study)
         for instance in self._instances(identifier):
             yield self._download(instance, folder)
@@ -94,7 +95,8 @@ class OrthancArchive:
         response = self._peer.send("GET", path, allow=frozenset({404}))
         if response.status_code == 404:
             raise ArchiveRefusedError(f"{self._peer} has no study {identifier} (any longer)")
-        return [str(i) for series in _json(self._peer, response.content) for i in series["Instances"]]
+        foreign = (series for series in _json(self._peer, response.content) if not _is_own(series))
+        return [str(instance) for series in foreign for instance in series["Instances"]]
 
     def _download(self, instance: str, folder: Path) -> Path:
         """Under a passing name first: what stands in the folder under its own name is complete."""
@@ -114,6 +116,11 @@ class OrthancArchive:
         finally:
             partial.unlink(missing_ok=True)
         return complete
+
+
+def _is_own(series: dict[str, Any]) -> bool:
+    """Whether a node wrote this series: Orthanc keeps the Manufacturer of each."""
+    return str(series["MainDicomTags"].get("Manufacturer", "")).strip() == OWN_MANUFACTURER
 
 
 def _json(peer: HttpPeer, body: bytes) -> Any:

@@ -17,6 +17,9 @@ from typing import Protocol, runtime_checkable
 
 from dicom_node.errors import ArchiveRefusedError
 
+OWN_MANUFACTURER = "M3Bind PACS"
+"""(0008,0070) of every object that a node writes; what carries it is never fetched back as a source."""
+
 
 class SopClassRefusedError(ArchiveRefusedError):
     """The peer takes no object of this SOP class; the same facts as another class may be taken."""
@@ -62,8 +65,9 @@ class StudySource(Protocol):
 
     def fetch_study(self, study: str, folder: Path) -> Iterator[Path]:
         """Write every instance of a study as a Part 10 file of its own into `folder`, and yield its path
-        once it is complete; the caller owns the files. `study` is the peer's own id of it, or its Study
-        Instance UID. Memory is bounded by a chunk, not by an instance.
+        once it is complete; the caller owns the files. What a node wrote itself (OWN_MANUFACTURER) is left
+        out. `study` is the peer's own id of it, or its Study Instance UID. Memory is bounded by a chunk,
+        not by an instance.
 
         Raises ArchiveRefusedError for a study that is not there.
         """

@@ -37,14 +37,13 @@ def archive(server: OrthancServer) -> Iterator[OrthancArchive]:
 
 
 @pytest.mark.parametrize("by", ["orthanc id", "study instance uid"])
-def test_a_study_comes_out_as_it_went_in(
+def test_a_study_comes_out_as_it_went_in_without_our_own_report(
     server: OrthancServer, archive: OrthancArchive, tmp_path: Path, by: str
 ) -> None:
     uid = generate_uid()
-    sent = [image(uid, side=side) for side in (4, 8, 16)] + [report(uid)]
-    for content in sent:
+    sent = [image(uid, side=side) for side in (4, 8, 16)] + [report(uid, manufacturer="Somebody else")]
+    for content in [*sent, report(uid), image(generate_uid())]:
         server.upload(content)
-    server.upload(image(generate_uid()))
 
     study = server.study_id(uid) if by == "orthanc id" else uid
     assert study is not None

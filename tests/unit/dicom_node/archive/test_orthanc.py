@@ -6,12 +6,19 @@ from pathlib import Path
 import pytest
 from pydicom.uid import ComprehensiveSRStorage
 
+from dicom_node import pipeline
 from dicom_node.archive.orthanc import OrthancArchive
-from dicom_node.archive.protocol import StudySource
+from dicom_node.archive.protocol import OWN_MANUFACTURER, StudySource
 from dicom_node.errors import ArchiveRefusedError, ArchiveUnavailableError
+from orthanc_plugin import events
+from tests.support import objects
 from tests.support.canned_http import Answer, Request, canned_http
 
 STUDY = "0123abcd-0123abcd-0123abcd-0123abcd-0123abcd"
+
+
+def test_everybody_means_the_same_by_our_own_objects() -> None:
+    assert OWN_MANUFACTURER == pipeline.MANUFACTURER == events.OWN_MANUFACTURER == objects.MANUFACTURER
 
 
 def test_it_gives_studies_too() -> None:
@@ -32,7 +39,7 @@ def test_anything_but_stored_is_refused(body: bytes) -> None:
 def test_an_instance_lost_half_way_leaves_no_file_and_is_worth_another_try(tmp_path: Path) -> None:
     def answer(request: Request) -> Answer:
         if request.path.endswith("/series"):
-            return Answer(body=json.dumps([{"Instances": ["one", "two"]}]).encode())
+            return Answer(body=json.dumps([{"MainDicomTags": {}, "Instances": ["one", "two"]}]).encode())
         if request.path == "/instances/one/file":
             return Answer(body=b"whole")
         return Answer(body=b"half", announced_length=100)
@@ -50,7 +57,7 @@ def test_an_instance_lost_half_way_leaves_no_file_and_is_worth_another_try(tmp_p
 def test_an_instance_deleted_meanwhile_is_worth_another_try(tmp_path: Path) -> None:
     def answer(request: Request) -> Answer:
         if request.path.endswith("/series"):
-            return Answer(body=json.dumps([{"Instances": ["one"]}]).encode())
+            return Answer(body=json.dumps([{"MainDicomTags": {}, "Instances": ["one"]}]).encode())
         return Answer(404)
 
     with canned_http(answer) as server:
@@ -64,7 +71,7 @@ def test_an_instance_deleted_meanwhile_is_worth_another_try(tmp_path: Path) -> N
 def test_nothing_is_downloaded_before_it_is_asked_for(tmp_path: Path) -> None:
     def answer(request: Request) -> Answer:
         if request.path.endswith("/series"):
-            return Answer(body=json.dumps([{"Instances": ["one", "two"]}]).encode())
+            return Answer(body=json.dumps([{"MainDicomTags": {}, "Instances": ["one", "two"]}]).encode())
         return Answer(body=b"x")
 
     with canned_http(answer) as server:
