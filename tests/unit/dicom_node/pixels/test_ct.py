@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pixel_objects import SAMPLES, ct_slice, encoder, save
+from pydicom.dataset import Dataset
+
+from dicom_node.errors import BundleFormatError
+from dicom_node.pixels.headers import walk
+from dicom_node.pixels.select import read_study
+from dicom_node.records import Box, StudyRead
+
+
+def run(folder: Path, slices: int, *objects: Dataset) -> StudyRead:
+    return read_study([save(ds, folder) for ds in objects], {"ct": encoder("ct", slices=slices)})
+
+
+def levels(read: StudyRead) -> list[float]:
+    """HU of each sample of the only view; in these tests every slice has one value."""
+    (view,) = read.views
+    return [float(s.values[0, 0]) for s in view.samples]
+
+
+def test_the_sample_study() -> None:
+    instances, _ = walk([SAMPLES / "ct"])
+    read = read_study(instances, {"ct": encoder("ct", slices=16)})
+    (view,) = read.views
+    assert read.skipped == ()
+    assert len(view.samples) == 5
+    assert view.samples[0].box == Box(0, 0, 512, 512)
+    middle = view.samples[2].values
+    assert middle.min() == -1024
+    lung = ((middle > -950) & (middle < -700)).mean()
+    assert 0.05 < lung < 0.5, "air-filled lung at the density of lung"
+
+
+def test_slices_are_ordered_along_the_body_and_in_hounsfield_units(tmp_path: Path) -> None:
+    shuffled = [ct_slice(z, 10 * int(z)) for z in (30, 0, 20, 10)]
+    read = run(tmp_path, 8, *shuffled)
+    assert levels(read) == [0, 100, 200, 300]
+    assert [s.sop_instance_uid for s in read.views[0].sources] == [
+        shuffled[i].SOPInstanceUID for i in (1, 3, 2, 0)
+    ]
+
+
+def test_the_order_follows_the_normal_whichever_way_rows_run(tmp_path: Path) -> None:
+    objects = [ct_slice(z, 10 * int(z)) for z in (20, 0, 10)]
+    for ds in objects:
+        ds.ImageOrientationPatient = [-1, 0, 0, 0, 1, 0]  # normal towards the feet
+    assert levels(run(tmp_path, 8, *objects)) == [0, 100, 200]
+
+
+def test_sampling_is_even_and_the_rest_is_listed(tmp_path: Path) -> None:
+    read = run(tmp_path, 4, *(ct_slice(z, 2 * z) for z in range(20)))
+    assert levels(read) == [4, 14, 24, 34]
+    assert {s.reason for s in read.skipped} == {"not-sampled"}
+    assert len(read.skipped) == 16
+    assert "4 of 20" in read.views[0].notes[0]
+
+
+def test_each_series_is_a_view(tmp_path: Path) -> None:
+    read = run(tmp_path, 4, *(ct_slice(z, 0, series) for series in ("1.2.5", "1.2.6") for z in range(3)))
+    assert [(v.series_uid, len(v.samples)) for v in read.views] == [("1.2.5", 3), ("1.2.6", 3)]
+
+
+def test_what_is_below_air_is_padding(tmp_path: Path) -> None:
+    ds = ct_slice(0, 0)
+    ds.RescaleIntercept = -4000
+    assert levels(run(tmp_path, 1, ds)) == [-1024]
+
+
+def test_what_does_not_belong_is_left_out(tmp_path: Path) -> None:
+    scout = ct_slice(0, 0)
+    scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+    sagittal = ct_slice(0, 0)
+    sagittal.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    small = ct_slice(5, 0, size=8)
+    unscaled = ct_slice(0, 0)
+    del unscaled.RescaleSlope
+    other = ct_slice(0, 0)
+    other.RescaleType = "OD"
+    strange = ct_slice(0, 0)
+    strange.NumberOfFrames = 2
+    good = [ct_slice(z, 0) for z in range(3)]
+    read = run(tmp_path, 8, scout, sagittal, small, unscaled, other, strange, *good)
+    assert len(read.views[0].samples) == 3
+    assert {s.sop_instance_uid: s.reason for s in read.skipped} == {
+        scout.SOPInstanceUID: "localizer",
+        sagittal.SOPInstanceUID: "not-axial",
+        small.SOPInstanceUID: "other-geometry",
+        unscaled.SOPInstanceUID: "missing-rescale",
+        other.SOPInstanceUID: "not-hounsfield",
+        strange.SOPInstanceUID: "multi-frame",
+    }
+
+
+def test_a_tilted_gantry_is_still_axial(tmp_path: Path) -> None:
+    ds = ct_slice(0, 40)
+    ds.ImageOrientationPatient = [1, 0, 0, 0, float(np.cos(0.45)), float(np.sin(0.45))]
+    assert levels(run(tmp_path, 1, ds)) == [40]
+
+
+def test_one_broken_slice_does_not_stop_the_series(tmp_path: Path) -> None:
+    objects = [ct_slice(z, 2 * z) for z in range(4)]
+    objects[2].PixelData = b"\0\0"
+    read = run(tmp_path, 8, *objects)
+    assert levels(read) == [0, 2, 6]
+    assert [(s.sop_instance_uid, s.reason) for s in read.skipped] == [
+        (objects[2].SOPInstanceUID, "broken-pixels")
+    ]
+    assert "could not be read" in read.views[0].notes[0]
+
+
+def test_nothing_readable_gives_no_view(tmp_path: Path) -> None:
+    ds = ct_slice(0, 0)
+    ds.PixelData = b"\0\0"
+    read = run(tmp_path, 8, ds)
+    assert read.views == ()
+    assert [s.reason for s in read.skipped] == ["broken-pixels"]
+
+
+def test_without_positions_the_instance_number_orders_and_that_is_told(tmp_path: Path) -> None:
+    objects = [ct_slice(0, 2 * n) for n in (3, 1, 2)]
+    for ds, number in zip(objects, (3, 1, 2), strict=True):
+        ds.InstanceNumber = number
+        del ds.ImagePositionPatient
+    read = run(tmp_path, 8, *objects)
+    assert levels(read) == [2, 4, 6]
+    assert "instance number" in read.views[0].notes[0]
+
+
+def test_a_bundle_without_a_number_of_slices_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleFormatError, match=r"sampling\.slices"):
+        read_study([save(ct_slice(0, 0), tmp_path)], {"ct": encoder("ct")})
+    with pytest.raises(BundleFormatError, match="whole"):
+        read_study([save(ct_slice(0, 0), tmp_path)], {"ct": encoder("ct", slices=1.5)})

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pixel_objects import SAMPLES, base, ct_slice, encoder, put_pixels, radiograph, save
+from pydicom.dataset import Dataset
+from pydicom.uid import (
+    BasicTextSRStorage,
+    ComprehensiveSRStorage,
+    DigitalXRayImageStorageForProcessing,
+    EncapsulatedPDFStorage,
+    EnhancedCTImageStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
+    KeyObjectSelectionDocumentStorage,
+    MRImageStorage,
+    RTStructureSetStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
+
+from dicom_node.bundle.manifest import Encoder
+from dicom_node.errors import BundleFormatError, UnsupportedObjectError
+from dicom_node.pixels.headers import walk
+from dicom_node.pixels.select import READERS, RULES, read_study
+
+ALL = {
+    "xray": encoder("radiograph"),
+    "ct": encoder("ct", slices=4),
+    "retina": encoder("retina"),
+    "ecg": encoder("ecg", seconds=10),
+    "pathology": encoder("slide", microns_per_pixel=1.0, tile=128, tiles=4),
+}
+GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
+
+
+def reason(folder: Path, ds: Dataset, encoders: dict[str, Encoder] = ALL) -> str:
+    read = read_study([save(ds, folder)], encoders)
+    assert read.views == ()
+    return read.skipped[0].reason
+
+
+def test_every_reader_of_the_contract_is_there_and_used() -> None:
+    contract = Encoder.model_fields["reader"].annotation
+    assert set(READERS) == set(contract.__args__)  # type: ignore[union-attr]
+    named = set()
+    for rule in RULES.values():
+        header = Dataset()
+        header.Modality = "OP"
+        try:
+            named.add(rule(header))
+        except UnsupportedObjectError:
+            continue
+    assert named == set(READERS)
+
+
+def test_all_samples_become_views() -> None:
+    instances, _ = walk([SAMPLES])
+    read = read_study(instances, ALL)
+    assert [v.modality for v in read.views] == list(ALL)
+    assert {i.sop_instance_uid for i in instances} == {s.sop_instance_uid for s in read.skipped} | {
+        s.sop_instance_uid for v in read.views for s in v.sources
+    }, "every instance is either used or listed"
+
+
+@pytest.mark.parametrize(
+    "sop_class",
+    [
+        BasicTextSRStorage,
+        ComprehensiveSRStorage,
+        EncapsulatedPDFStorage,
+        GrayscaleSoftcopyPresentationStateStorage,
+        KeyObjectSelectionDocumentStorage,
+        RTStructureSetStorage,
+        SegmentationStorage,
+    ],
+)
+def test_objects_beside_the_images(tmp_path: Path, sop_class: str) -> None:
+    assert reason(tmp_path, base(sop_class, "OT")) == "not-an-image"
+
+
+def test_other_refusals(tmp_path: Path) -> None:
+    assert reason(tmp_path, base(MRImageStorage, "MR")) == "unsupported-sop-class"
+    assert reason(tmp_path, base("1.2.999.1", "MR")) == "unsupported-sop-class"
+    assert reason(tmp_path, base(DigitalXRayImageStorageForProcessing, "DX")) == "for-processing"
+    assert reason(tmp_path, base(EnhancedCTImageStorage, "CT")) == "enhanced-multi-frame"
+    assert reason(tmp_path, radiograph(GREY), {"ct": ALL["ct"]}) == "no-encoder"
+
+
+def test_a_captured_radiograph(tmp_path: Path) -> None:
+    ds = put_pixels(base(SecondaryCaptureImageStorage, "DX"), GREY, "MONOCHROME2")
+    (view,) = read_study([save(ds, tmp_path)], ALL).views
+    assert view.modality == "xray"
+
+
+def test_one_bad_instance_never_stops_the_study(tmp_path: Path) -> None:
+    good, bad = save(radiograph(GREY), tmp_path), save(radiograph(GREY), tmp_path)
+    bad.path.write_bytes(bad.path.read_bytes()[:300])
+    read = read_study([bad, save(ct_slice(0, 0), tmp_path), good], ALL)
+    assert [v.modality for v in read.views] == ["xray", "ct"]
+    assert [s.sop_instance_uid for s in read.skipped] == [bad.sop_instance_uid]
+
+
+def test_two_encoders_may_share_a_reader(tmp_path: Path) -> None:
+    objects = [ct_slice(z, 0) for z in range(4)]
+    instances = [save(ds, tmp_path) for ds in objects]
+    read = read_study(instances, {"ct": encoder("ct", slices=2), "ct_bone": encoder("ct", slices=1)})
+    assert [(v.modality, len(v.samples)) for v in read.views] == [("ct", 2), ("ct_bone", 1)]
+    used = {s.sop_instance_uid for v in read.views for s in v.sources}
+    assert used | {s.sop_instance_uid for s in read.skipped} == {i.sop_instance_uid for i in instances}
+    assert not used & {s.sop_instance_uid for s in read.skipped}
+
+
+def test_operations_are_applied_and_the_box_kept(tmp_path: Path) -> None:
+    prepared = encoder(
+        "radiograph",
+        {"op": "resize", "size": [16, 16], "mode": "pad"},
+        {"op": "grey_to_rgb"},
+        {"op": "channels_first"},
+    )
+    (view,) = read_study(
+        [save(radiograph(np.zeros((8, 16), dtype=np.uint8)), tmp_path)], {"x": prepared}
+    ).views
+    assert view.modality == "x"
+    assert view.samples[0].values.shape == (3, 16, 16)
+    box = view.samples[0].box
+    assert box is not None
+    assert (box.top, box.bottom) == (-4, 12)
+
+
+def test_an_empty_study() -> None:
+    read = read_study([], ALL)
+    assert (read.views, read.skipped) == ((), ())
+
+
+def test_a_wrong_bundle_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BundleFormatError):
+        read_study([save(radiograph(GREY), tmp_path)], {"xray": encoder("radiograph", {"op": "sharpen"})})
