@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,11 +18,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from dicom_node.config import SHIPPED_BUNDLE, load_settings
+from dicom_node.config import SHIPPED_BUNDLE, Settings, load_settings
 from dicom_node.errors import M3BindError
 
 if TYPE_CHECKING:  # importing the node takes a second, which --help should not
     from dicom_node.node import Node, WorkerNode
+    from dicom_node.storage import Storage
 
 app = typer.Typer(
     name="dicom-node",
@@ -49,7 +52,9 @@ def main() -> None:
     try:
         app()
     except M3BindError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {error}", highlight=False, markup=True)
+        Console(stderr=True).print(
+            f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True
+        )
         raise SystemExit(1) from error
 
 
@@ -59,9 +64,11 @@ def serve(config: ConfigOption = None) -> None:
 
     Example: dicom-node serve --config node.toml
     """
-    from dicom_node.node import Node
+    settings = load_settings(config)
+    with _prepared_storage(settings) as storage:
+        from dicom_node.node import Node
 
-    _run_until_signalled(Node(load_settings(config)))
+        _run_until_signalled(Node(settings, storage))
 
 
 @app.command()
@@ -70,9 +77,11 @@ def worker(config: ConfigOption = None) -> None:
 
     Example: dicom-node worker --config node.toml
     """
-    from dicom_node.node import WorkerNode
+    settings = load_settings(config)
+    with _prepared_storage(settings) as storage:
+        from dicom_node.node import WorkerNode
 
-    _run_until_signalled(WorkerNode(load_settings(config)))
+        _run_until_signalled(WorkerNode(settings, storage))
 
 
 @app.command()
@@ -198,6 +207,19 @@ def bundle_show(
     manifest = opened.manifest
     console.print(f"{manifest.name} {manifest.version}: {manifest.description}", markup=False, soft_wrap=True)
     console.print(bundle_table(opened.findings))
+
+
+@contextmanager
+def _prepared_storage(settings: Settings) -> Iterator[Storage]:
+    """PostgreSQL comes up in its own process while this one still imports; closed whatever happens."""
+    from dicom_node.storage import Storage
+
+    storage = Storage(settings)
+    storage.prepare()
+    try:
+        yield storage
+    finally:
+        storage.close()
 
 
 def _run_until_signalled(node: Node | WorkerNode) -> None:

@@ -20,6 +20,7 @@ from rich.console import Console
 from dicom_node.config import DimseSettings, load_settings
 from dicom_node.errors import ArchiveUnavailableError, ConfigError, M3BindError
 from dicom_node.node import Node
+from dicom_node.storage import Storage
 from dicom_node.store.states import StudyRecord, StudyState
 from dicom_node.tables import DemoRow, demo_table, summary_of
 
@@ -72,7 +73,7 @@ def run_demo(data_dir: Path, *, stay: bool, console: Console) -> int:
         log_level="warning",
         spool={"min_free_bytes": 0},
     )
-    node = Node(settings)
+    node = Node(settings, Storage(settings))
     try:
         with console.status("starting the node: embedded PostgreSQL, bundle, DICOM SCP, web page"):
             began = time.perf_counter()
@@ -118,7 +119,7 @@ def _run_studies(
             status.update(f"waiting for the report of {study.title}")
             record = _wait(node, study.study_uid, stop)
             failed |= record.state is not StudyState.REPORTED
-            rows.append(_row(node, study, record, data_dir / "reports"))
+            rows.append(_row(node, study, record, data_dir))
     return rows, failed
 
 
@@ -159,7 +160,6 @@ def _row(node: Node, study: SampleStudy, record: StudyRecord, folder: Path) -> D
     report = None if record.report_uid is None else node.store.report(record.report_uid)
     copy = None
     if report is not None:
-        folder.mkdir(exist_ok=True)
         copy = folder / f"{study.folder}.dcm"
         shutil.copyfile(report.path, copy)
     finished = record.finished_at or record.last_received

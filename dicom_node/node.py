@@ -32,15 +32,12 @@ from dicom_node.config import (
 )
 from dicom_node.dimse.server import DicomServer, ScpSettings
 from dicom_node.engine import Engine
-from dicom_node.errors import DatabaseUnavailableError
 from dicom_node.intake import Intake, QuietWatch
 from dicom_node.jobs.app import WorkerThread, make_app
 from dicom_node.logs import configure_logging
 from dicom_node.pipeline import PACKAGE, Pipeline, this_device
 from dicom_node.report.context import DeviceObserver
-from dicom_node.spool import Spool
-from dicom_node.store.database import Pool, open_pool
-from dicom_node.store.embedded import EmbeddedPostgres
+from dicom_node.storage import Storage
 from dicom_node.store.studies import StudyStore
 from dicom_node.web.app import create_app
 from dicom_node.web.ports import BundleInfo, NodeInfo, WebPorts
@@ -57,53 +54,6 @@ class Runnable(Protocol):
 
     def stop(self) -> None:
         """Take everything down, in reverse order. Safe after a start that failed half way."""
-
-
-class Storage:
-    """Database, spool and store: what every process of the node holds."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._embedded = (
-            EmbeddedPostgres(settings.data_dir / "postgres") if settings.database.url is None else None
-        )
-        self._url = None if settings.database.url is None else settings.database.url.get_secret_value()
-        self._pool: Pool | None = None
-        self.spool = Spool(settings.data_dir / "spool", min_free_bytes=settings.spool.min_free_bytes)
-        self.url = ""
-        self._store: StudyStore | None = None
-
-    @property
-    def store(self) -> StudyStore:
-        """Raises DatabaseUnavailableError until the database is up."""
-        if self._store is None:
-            raise DatabaseUnavailableError("the database is still starting; try again in a few seconds")
-        return self._store
-
-    @property
-    def alone(self) -> bool:
-        """Whether no other process worked on this database when this one came: known of the embedded one."""
-        return self._embedded is not None and self._embedded.was_alone
-
-    def open(self) -> None:
-        """Start or reach PostgreSQL, migrate, open the spool and take up what a killed process left."""
-        self.spool.root.mkdir(parents=True, exist_ok=True)
-        self.url = self._embedded.start() if self._embedded is not None else str(self._url)
-        self._pool = open_pool(self.url)
-        self.spool.open()
-        store = StudyStore(self._pool, self.spool.root)
-        intake = Intake(self.spool, store)
-        leftovers = self.spool.sweep(intake.adopt)
-        orphans = store.recover(alone=self.alone)
-        if leftovers or orphans:
-            log.info("recovered", leftovers=leftovers, studies=len(orphans))
-        self._store = store
-
-    def close(self) -> None:
-        """Let go of the database; the embedded one stops when nobody else uses it."""
-        if self._pool is not None:
-            self._pool.close()
-        if self._embedded is not None:
-            self._embedded.stop()
 
 
 class Workplace:
@@ -159,8 +109,8 @@ class Workplace:
 class WorkerNode:
     """One more worker."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._storage = Storage(settings)
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self._storage = storage
         self._workplace = Workplace(settings, self._storage)
         configure_logging(settings.log_level, settings.log_format)
 
@@ -182,9 +132,10 @@ class WorkerNode:
 class Node:
     """The whole node in one process. Order of calls: `start`, `stop`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        """Raises ConfigError where the web address is taken."""
         self._settings = settings
-        self._storage = Storage(settings)
+        self._storage = storage
         self._workplace = Workplace(settings, self._storage)
         self._waiting_for = "the node is starting"
         self._web = WebServer(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from dicom_node.analyse import Outcome
@@ -91,7 +92,12 @@ class DemoRow:
 
 def demo_table(rows: Sequence[DemoRow]) -> Table:
     """The table that `make demo` prints."""
-    table = Table("study", "modality", "findings with probability", "SR file", "seconds", caption=DISCLAIMER)
+    table = Table(box=SIMPLE_HEAD, caption=DISCLAIMER, caption_justify="left", pad_edge=False)
+    table.add_column("study")
+    table.add_column("modality", no_wrap=True)
+    table.add_column("findings with probability")
+    table.add_column("SR file", no_wrap=True)
+    table.add_column("seconds", no_wrap=True, justify="right")
     for row in rows:
         table.add_row(
             row.study,
