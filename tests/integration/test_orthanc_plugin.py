@@ -261,6 +261,24 @@ def test_wrong_settings_leave_the_archive_alive_and_are_told(tmp_path: Path, sec
     assert "M3Bind: inactive" in server.log_text()
 
 
+def test_the_example_configuration_works(tmp_path: Path, node: Node) -> None:
+    text = (PLUGIN_SCRIPT.parents[1] / "deploy" / "orthanc.json").read_text(encoding="utf-8")
+    example = json.loads("\n".join(line for line in text.splitlines() if not line.lstrip().startswith("//")))
+    server = OrthancServer(tmp_path, script=PLUGIN_SCRIPT, dicomweb=True)
+    places = ("StorageDirectory", "IndexDirectory", "HttpPort", "DicomPort", "PythonScript")
+    server.settings = {**example, **{place: server.settings[place] for place in places}, "StableAge": 1}
+    server.settings["M3Bind"]["NodeUrl"] = f"http://127.0.0.1:{node.port}"
+    uid = generate_uid()
+    with node.up():
+        server.start()
+        try:
+            server.upload(image(uid))
+            settle(server, uid)
+        finally:
+            server.kill()
+    assert [(told["archive"], told["study_uid"]) for told in node.told] == [("orthanc", uid)]
+
+
 def test_a_node_that_hangs_holds_up_neither_orthanc_nor_its_end(tmp_path: Path, node: Node) -> None:
     with (
         node.up(Answer(202, after=60.0)),
