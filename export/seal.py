@@ -13,6 +13,9 @@ from dicom_node.bundle.manifest import Manifest
 from dicom_node.bundle.store import MANIFEST
 from dicom_node.errors import ConfigError
 
+MOST_MEGABYTES = 40.0
+"""A bundle is kept in the project's repository, and in every clone of it."""
+
 
 def digests(folder: Path) -> dict[str, str]:
     """sha256 of every file but the manifest, by path relative to `folder`."""
@@ -33,10 +36,11 @@ def size(folder: Path) -> int:
 
 
 @contextmanager
-def workshop(out: Path) -> Iterator[Path]:
+def workshop(out: Path, most_megabytes: float = MOST_MEGABYTES) -> Iterator[Path]:
     """An empty folder beside `out` that takes its place when all went well, and leaves no trace when not.
 
-    Raises ConfigError where `out` exists and is not a bundle: nothing else is ever overwritten.
+    Raises ConfigError where `out` exists and is not a bundle: nothing else is ever overwritten; and where
+    the finished folder is larger than `most_megabytes` (of 1,000,000 bytes).
     """
     if out.exists() and not (out / MANIFEST).is_file():
         raise ConfigError(f"{out} exists and is no bundle. Give another --out, or remove it.")
@@ -45,6 +49,9 @@ def workshop(out: Path) -> Iterator[Path]:
     try:
         folder.chmod(0o755)
         yield folder
+        megabytes = size(folder) / 1e6
+        if megabytes > most_megabytes:
+            raise ConfigError(f"The bundle takes {megabytes:.1f} MB, more than {most_megabytes:.0f} MB.")
         former = folder.with_name(folder.name + "-former")
         if out.exists():
             out.rename(former)

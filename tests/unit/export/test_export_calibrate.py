@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the train extra")
+
+from dicom_node.bundle.catalogue import Calibration, CodeEntry, FindingEntry, Prompts
+from dicom_node.findings.calibrate import margin_at, probability
+from export.calibrate import LEAST_SPECIFICITY, MOST_SPECIFICITY, calibrate, threshold_margin
+from export.catalogue import LeftOut
+
+pytestmark = pytest.mark.train
+
+DRAFT = FindingEntry(
+    id="xray.a",
+    modality="xray",
+    name="A",
+    code=CodeEntry(value="1", scheme="SCT", meaning="A"),
+    prompts=Prompts(affirmed=("a",), negated=("no a",)),
+    calibration=Calibration(slope=1.0, intercept=0.0),
+    threshold=0.5,
+)
+
+
+def drawn(distance: float, positives: int = 60, negatives: int = 240) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(11)
+    margins = np.concatenate([rng.normal(distance, 1, positives), rng.normal(0, 1, negatives)]) * 0.05
+    labels = np.array([1] * positives + [0] * negatives, dtype=np.int8)
+    return margins.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("distance", [0.5, 2.0, 6.0])
+def test_the_threshold_keeps_its_specificity(distance: float) -> None:
+    margins, labels = drawn(distance)
+    made = calibrate(DRAFT, margins, labels)
+    assert isinstance(made, FindingEntry)
+    said = np.array([probability(m, made.calibration) >= made.threshold for m in margins.tolist()])
+    specificity = (~said[labels == 0]).mean()
+    assert LEAST_SPECIFICITY - 0.01 <= specificity <= 1.0
+    assert made.unsure_from is not None
+    assert made.unsure_from < made.threshold
+
+
+def test_a_weak_finding_abstains_over_more_of_its_margins() -> None:
+    widths = []
+    for distance in (1.0, 4.0):
+        made = calibrate(DRAFT, *drawn(distance))
+        assert isinstance(made, FindingEntry)
+        assert made.unsure_from is not None
+        upper = margin_at(made.threshold, made.calibration)
+        widths.append(upper - margin_at(made.unsure_from, made.calibration))
+    assert widths[0] > 2 * widths[1]
+
+
+def test_unknown_labels_do_not_count() -> None:
+    margins, labels = drawn(2.0)
+    strange = np.concatenate([margins, np.full(50, 9.0, np.float32)])
+    unknown = np.concatenate([labels, np.full(50, -1, np.int8)])
+    assert calibrate(DRAFT, strange, unknown) == calibrate(DRAFT, margins, labels)
+
+
+def test_too_few_of_a_class_leave_the_finding_out() -> None:
+    margins, labels = drawn(2.0, positives=2)
+    left = calibrate(DRAFT, margins, labels)
+    assert left == LeftOut("xray.a", "only 2 positive and 240 negative examples to calibrate on")
+
+
+def test_a_margin_that_points_the_wrong_way_leaves_the_finding_out() -> None:
+    left = calibrate(DRAFT, *drawn(-3.0))
+    assert isinstance(left, LeftOut)
+    assert "does not rise" in left.reason
+
+
+def test_the_cut_is_the_best_of_the_plain_search() -> None:
+    margins, labels = drawn(1.5)
+    x, y = margins.astype(np.float64), labels == 1
+    best = 0.0
+    for cut in np.concatenate([x - 1e-9, x + 1e-9]):
+        specificity = (x[~y] < cut).mean()
+        if LEAST_SPECIFICITY <= specificity <= MOST_SPECIFICITY:
+            best = max(best, (x[y] >= cut).mean() + specificity)
+    cut = threshold_margin(x, y)
+    assert (x[y] >= cut).mean() + (x[~y] < cut).mean() == pytest.approx(best)
+
+
+def test_equal_margins_still_give_a_cut() -> None:
+    x, y = np.zeros(20), np.arange(20) < 5
+    assert threshold_margin(x, y) > 0
