@@ -102,7 +102,6 @@ ACQUISITION_MODALITIES: Mapping[str, Code] = MappingProxyType(
         "CR": Code("CR", "DCM", "Computed Radiography"),
         "CT": Code("CT", "DCM", "Computed Tomography"),
         "DX": Code("DX", "DCM", "Digital Radiography"),
-        "ECG": Code("ECG", "DCM", "Electrocardiography"),
         "MR": Code("MR", "DCM", "Magnetic Resonance"),
         "OP": Code("OP", "DCM", "Ophthalmic Photography"),
         "OPT": Code("OPT", "DCM", "Ophthalmic Tomography"),

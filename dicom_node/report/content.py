@@ -68,7 +68,7 @@ def measurement_report(
         *_observation_context(told, context),
         _procedure(assessment),
     ]
-    library = image_library(_images_read(assessment, by_uid))
+    library = image_library(_sources_read(assessment, by_uid))
     if library is not None:
         items.append(library)
     if assessment.findings:
@@ -125,10 +125,10 @@ def _procedure(assessment: Assessment) -> CodeContentItem:
     )
 
 
-def _images_read(assessment: Assessment, by_uid: Mapping[str, Dataset]) -> list[Dataset]:
+def _sources_read(assessment: Assessment, by_uid: Mapping[str, Dataset]) -> list[Dataset]:
     """Headers of the instances that the views were made of, each once, in the order of the views."""
     read = dict.fromkeys(s.sop_instance_uid for view in assessment.views for s in view.sources)
-    return [by_uid[uid] for uid in read if uid in by_uid and by_uid[uid].get("Rows")]
+    return [by_uid[uid] for uid in read if uid in by_uid]
 
 
 def _imaging_measurements(

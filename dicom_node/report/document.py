@@ -90,7 +90,7 @@ def encode_part10(dataset: Dataset) -> bytes:
     buffer = io.BytesIO()
     try:
         dataset.save_as(buffer, enforce_file_format=True)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, OSError) as error:
         raise ReportError(f"The report cannot be encoded: {error}") from error
     return buffer.getvalue()
 

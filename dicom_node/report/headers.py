@@ -11,6 +11,7 @@ from copy import deepcopy
 from datetime import timedelta, timezone
 
 from pydicom.charset import python_encoding
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from dicom_node.errors import ReportError
@@ -165,14 +166,24 @@ def _request_item(request: Dataset, header: Dataset, study_uid: str) -> Dataset:
 
 def _copy_first(keyword: str, headers: Iterable[Dataset], into: Dataset) -> None:
     """The element of the first header in which it has a value, else of the first that has it at all."""
-    found = [header[keyword] for header in headers if keyword in header]
-    if not found:
-        return
-    copied = deepcopy(next((element for element in found if not element.is_empty), found[0]))
-    if copied.VR == "SQ":
-        for item in copied.value:
-            item.decode()
-    into.add(copied)
+    found = [copied for header in headers if (copied := _copy(keyword, header)) is not None]
+    if found:
+        into.add(next((element for element in found if not element.is_empty), found[0]))
+
+
+def _copy(keyword: str, header: Dataset) -> DataElement | None:
+    """One element, its text decoded at every depth. None where the source has none, or one that is broken
+    (a weight that is no number): the report neither repairs it nor fails for it."""
+    if keyword not in header:
+        return None
+    try:
+        copied = deepcopy(header[keyword])
+        if copied.VR == "SQ":
+            for item in copied.value:
+                item.decode()
+    except (ValueError, TypeError):
+        return None
+    return copied
 
 
 def character_set(headers: Sequence[Dataset], own_text: Iterable[str]) -> str | list[str]:

@@ -39,11 +39,11 @@ Describe = Callable[[], ContentItem]
 def image_library(images: Sequence[Dataset]) -> ContainerContentItem | None:
     """TID 1600 row 1, with one group (row 2) for each modality and frame of reference.
 
-    None without images of a modality that CID 29 knows.
+    None without images of a modality that CID 29 knows; what has no rows is no image.
     """
     groups: dict[tuple[str, str], list[Dataset]] = {}
     for image in images:
-        if image.get("Modality") in codes.ACQUISITION_MODALITIES:
+        if image.get("Rows") and image.get("Modality") in codes.ACQUISITION_MODALITIES:
             key = (str(image.Modality), str(image.get("FrameOfReferenceUID") or ""))
             groups.setdefault(key, []).append(image)
     if not groups:

@@ -1,4 +1,4 @@
-"""Assessments of the sources of `sources.py`: present, unsure and absent findings, with evidence or without."""
+"""Assessments of the sources of `sources.py`: present, unsure and absent findings, with evidence or not."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def assessment_of(
         modality=modality,
         series_uid=series,
         sources=tuple(ref(header) for header in headers),
-        embedding=np.ones(4, dtype=np.float32) / 2,
+        embedding=np.full(4, 0.5, dtype=np.float32),
         in_scope=True,
         scope_score=1.5,
         notes=("window taken from the object",),

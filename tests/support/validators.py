@@ -13,8 +13,8 @@ from tests.support.peers import require
 
 PIXELMED_JAR = "/usr/share/java/pixelmed.jar"
 
-# Without the limits the XPath engine of Java 17 refuses the size of PixelMed's rules; the first two make a run
-# that compiles megabytes of rules to check one small file a third faster.
+# Without the limits Java's XPath engine refuses the size of PixelMed's rules; the first two
+# make a run, which compiles megabytes of rules to check one small file, a third faster.
 JAVA_OPTIONS = (
     "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
