@@ -1,6 +1,6 @@
 """What stands before every route: who may ask, how much, and what a browser may do with the answer.
 
-    headers -> last resort -> host -> same origin -> size -> routes
+    headers -> last resort -> host -> same origin -> size and type -> routes
 
 The node has no log-in; it relies on where it listens. A browser on the same machine or network can be
 made to send requests by any web page, so three doors are kept shut: names that do not belong to the node
@@ -86,7 +86,7 @@ class LastResort:
 
 
 class Doorkeeper:
-    """Refuses foreign host names, cross-site writes and large bodies, each with a problem document.
+    """Refuses foreign host names, cross-site writes, and bodies that are large or no JSON.
 
     `allowed_hosts` are names without port, `[::1]` in brackets; `*` allows all (behind a proxy that checks).
     """
@@ -123,6 +123,10 @@ class Doorkeeper:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
             return Problem(413, "too-large", f"At most {MAX_BODY} bytes are taken.")
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if int(length) > 0 and media_type != "application/json":
+            # A form of another site can send the other types without asking first (Fetch, CORS-safelisted).
+            return Problem(415, "not-json", "Send the body as application/json.")
         return None
 
 

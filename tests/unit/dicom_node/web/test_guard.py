@@ -84,8 +84,15 @@ def test_the_own_pages_and_programs_may_write(client: httpx.Client, node: Node) 
 def test_an_announcement_must_be_json(client: httpx.Client, node: Node, content_type: str | None) -> None:
     body = b'{"archive": "main", "study": "x", "study_uid": "1.2.3"}'
     headers = {} if content_type is None else {"Content-Type": content_type}
-    assert client.post("/api/announce", content=body, headers=headers).status_code == 422
+    assert client.post("/api/announce", content=body, headers=headers).status_code == 415
     assert node.announced == []
+
+
+def test_json_may_name_its_charset(client: httpx.Client, node: Node) -> None:
+    body = b'{"archive": "main", "study": "x", "study_uid": "1.2.3"}'
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    assert client.post("/api/announce", content=body, headers=headers).status_code == 202
+    assert node.announced == [("main", "x", "1.2.3")]
 
 
 def test_a_large_body_is_refused_before_it_is_read(client: httpx.Client) -> None:
