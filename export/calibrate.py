@@ -21,6 +21,8 @@ point is mostly luck, and a report full of false alarms is read by nobody."""
 UNSURE_ODDS = 2.0
 """Odds less than this many times below the threshold's: the model abstains. A weak finding, whose calibration
 is flat, thereby abstains over a wider part of its margins than a strong one."""
+LEAST_SURE = 0.80
+"""Part of the negatives that is always called absent: what abstains on everything says nothing."""
 
 
 def calibrate(draft: FindingEntry, margins: Floats, labels: Labels) -> FindingEntry | LeftOut:
@@ -38,8 +40,10 @@ def calibrate(draft: FindingEntry, margins: Floats, labels: Labels) -> FindingEn
     level = probability(threshold_margin(x, y), fitted)
     threshold = round(min(max(level, 0.0001), 0.9999), 4)
     odds = threshold / (1 - threshold) / UNSURE_ODDS
+    absent_below = probability(float(np.quantile(x[~y], LEAST_SURE)), fitted)
+    unsure_from = round(min(max(odds / (1 + odds), absent_below), threshold), 4)
     return draft.model_copy(
-        update={"calibration": fitted, "threshold": threshold, "unsure_from": round(odds / (1 + odds), 4)}
+        update={"calibration": fitted, "threshold": threshold, "unsure_from": unsure_from}
     )
 
 
