@@ -1,9 +1,16 @@
 """Serving works without the training stack: not installed, not imported, not by accident."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from tests.support.dcmtk import running_store_scp, store_scu
+from tests.support.node_process import NodeProcess
 from tests.support.tree import ROOT
+from tests.support.waiting import wait_until
 
 FORBIDDEN = ("torch", "transformers", "timm", "peft", "m3bind", "export", "sklearn", "scipy")
 
@@ -26,6 +33,39 @@ def test_no_module_of_the_node_brings_in_the_training_stack() -> None:
     count, loaded = run.stdout.strip().splitlines()
     assert int(count) >= 30, "the walk over dicom_node is broken"
     assert not set(loaded.split()) & set(FORBIDDEN)
+
+
+@pytest.mark.peer
+def test_a_node_at_work_never_loads_the_training_stack(tmp_path: Path) -> None:
+    """From start to delivered report; Python itself lists every import of the process (-X importtime)."""
+    sample = ROOT / "dicom_node" / "assets" / "samples" / "xray"
+    with running_store_scp(tmp_path / "archive", ae_title="ARCHIVE") as archive:
+        node = NodeProcess(
+            tmp_path / "node",
+            bundle=ROOT / "tests" / "contract" / "bundle_v1_tiny",
+            archives=[
+                {
+                    "kind": "cstore",
+                    "name": "a",
+                    "host": "127.0.0.1",
+                    "port": archive.port,
+                    "ae_title": "ARCHIVE",
+                }
+            ],
+            deliver_to=["a"],
+            settings={"study": {"quiet_seconds": 0.2}, "spool": {"min_free_bytes": 0}},
+            environment={"PYTHONPROFILEIMPORTTIME": "1"},
+        )
+        try:
+            node.start()
+            store_scu([sample], node.dicom_port, called=node.ae_title)
+            wait_until(lambda: bool(archive.files()), "report in the archive", 60)
+        finally:
+            node.stop()
+    log = node.log.read_text(encoding="utf-8", errors="replace")
+    loaded = set(re.findall(r"^import time:.*\| +([A-Za-z_]\w*)", log, flags=re.MULTILINE))
+    assert {"onnxruntime", "highdicom", "procrastinate"} <= loaded, "the list of imports is not complete"
+    assert not loaded & set(FORBIDDEN)
 
 
 def test_the_forbidden_are_installed_here_so_that_the_test_can_fail() -> None:
