@@ -31,6 +31,7 @@ from pydicom.uid import (
 
 from dicom_node.errors import (
     DatabaseUnavailableError,
+    InputError,
     InstanceConflictError,
     NotDicomError,
     UnreadableObjectError,
@@ -139,17 +140,22 @@ class Intake:
         """A complete file that a killed process had not made known yet: make it known where it is missing.
 
         Its sender was never told Success and will send it again, which then changes nothing. What cannot be
-        adopted (it is known with other content) is left out: it was never acknowledged.
+        adopted (known with other content, or damaged) is left out: it was never acknowledged.
         """
-        transfer_syntax, offset = read_part10_head(path)
-        identity = identify(path, transfer_syntax, offset)
+        log = structlog.get_logger()
+        try:
+            transfer_syntax, offset = read_part10_head(path)
+            identity = identify(path, transfer_syntax, offset)
+        except InputError as error:
+            log.warning("spool.leftover_unreadable", reason=error.reason)
+            return
         digest = _digest_from(path, offset)
         target = self._spool.instance_path(identity.study_uid, identity.series_uid, identity.sop_instance_uid)
         instance = _instance(identity, transfer_syntax, target, path.stat().st_size, digest)
         try:
             self._ledger.add_instance(instance, origin=None, calling_ae=None)
         except InstanceConflictError:
-            structlog.get_logger().warning("spool.leftover_conflicts", instance=instance.sop_instance_uid)
+            log.warning("spool.leftover_conflicts", instance=instance.sop_instance_uid)
 
     def _accept(
         self,
