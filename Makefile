@@ -7,6 +7,10 @@ VENV_TEST ?= .venv-test
 # Where torch comes from, e.g. TORCH_INDEX=https://download.pytorch.org/whl/cpu for the build without CUDA.
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
+# What `make bundle` trains, and where it puts it.
+RECIPE ?= m3bind-mini
+CHECKPOINT ?= var/checkpoints/$(RECIPE)
+BUNDLE ?= dicom_node/assets/$(RECIPE)
 
 SERVING := $(VENV)/.m3bind-serving
 TESTING := $(VENV_TEST)/.m3bind-testing
@@ -46,9 +50,9 @@ samples: $(TESTING) ## make the sample studies again from the training data; M3B
 
 bundle: $(TESTING) ## train, bind, distil, export and seal m3bind-mini again from the training data; M3BIND_DATA names its folder
 	@echo "==> training"
-	@$(VENV_TEST)/bin/m3bind run
+	@$(VENV_TEST)/bin/m3bind run $(RECIPE) --out $(CHECKPOINT)
 	@echo "==> export"
-	@$(VENV_TEST)/bin/m3bind-export build
+	@$(VENV_TEST)/bin/m3bind-export build $(CHECKPOINT) --out $(BUNDLE)
 
 clean: ## remove caches, and the virtual environments that make made
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
