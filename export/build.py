@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -234,7 +232,7 @@ def _seal(
     facts = CardFacts(
         recipe=model.recipe,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        commit=model.commit or code_commit(),
+        commit=model.commit or "unknown",
         data=model.data,
         findings=findings,
         figures=tuple(figure for each in judged.values() for figure in each.figures),
@@ -266,15 +264,3 @@ def _seal(
     )
     write_manifest(folder, manifest)
     return manifest
-
-
-def code_commit() -> str:
-    """Of the repository this code lies in; "unknown" where it is installed without one."""
-    git = shutil.which("git")
-    if git is None:
-        return "unknown"
-    here = Path(__file__).resolve().parent
-    asked = subprocess.run(  # noqa: S603 # a fixed command
-        [git, "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip() if asked.returncode == 0 else "unknown"

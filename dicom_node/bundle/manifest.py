@@ -1,8 +1,8 @@
 """bundle.json, format v1: what a bundle says of itself.
 
     bundle.json          this module
-    encoders/<modality>.onnx     outputs `embedding` (N, D) unit-norm and, where the input is spatial or
-                                 temporal, `evidence` (N, h, w, D): see `Encoder`
+    encoders/<modality>.onnx     input `input` (N, *input_shape) float32; outputs `embedding` (N, D) unit-norm
+                         and, where the input is spatial or temporal, `evidence` (N, h, w, D): see `Encoder`
     text.onnx, tokenizer.json    inputs `input_ids`, `attention_mask` (N, L) int64; output `embedding` (N, D)
     findings.json        `catalogue.py`
     scope.json           `catalogue.py`
