@@ -18,6 +18,9 @@ from dicom_node.errors import ArchiveRefusedError, ArchiveUnavailableError, Conf
 CONNECT_SECONDS = 10.0
 """A host that does not even shake hands in this time is down, however long answers may take."""
 
+KEEP_SECONDS = 0.5
+"""An idle connection is used again only this long: Orthanc closes its own after a second or so."""
+
 _TRY_AGAIN = frozenset({408, 429})
 
 
@@ -47,6 +50,7 @@ class HttpPeer:
             auth=_basic(name, username, password, token),
             headers={"Authorization": f"Bearer {token}"} if token is not None else {},
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
+            limits=httpx.Limits(keepalive_expiry=KEEP_SECONDS),
             verify=ssl.create_default_context(cafile=ca_file) if ca_file else True,
             # The environment's proxies and .netrc are for browsing, not for patient data.
             trust_env=False,
@@ -78,13 +82,20 @@ class HttpPeer:
         method: str,
         path: str,
         *,
-        content: bytes | Iterator[bytes] | None = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         allow: frozenset[int] = frozenset(),
     ) -> httpx.Response:
-        """One request with its whole response. Statuses of 300 and above are errors unless in `allow`."""
+        """One request with its whole response. Statuses of 300 and above are errors unless in `allow`.
+
+        Only for requests that may be repeated: a peer may close an idle connection at the very moment that
+        it is used again, which says nothing about the peer, so such a request is sent a second time.
+        """
         with self._as_archive_errors(method, path):
-            response = self._client.request(method, path, content=content, headers=headers)
+            try:
+                response = self._client.request(method, path, content=content, headers=headers)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                response = self._client.request(method, path, content=content, headers=headers)
         self._check(method, path, response.status_code, allow)
         return response
 

@@ -30,6 +30,8 @@ class Answer:
     announced_length: int | None = None
     after: float = 0.0
     """Seconds to wait before answering; ends early when the server stops."""
+    hang_up: bool = False
+    """Close the connection instead of answering."""
 
 
 @dataclass
@@ -61,6 +63,9 @@ def canned_http(answer: Callable[[Request], Answer] | Answer, *, port: int = 0) 
             requests.append(request)
             reply = choose(request)
             stopping.wait(reply.after)
+            if reply.hang_up:
+                self.close_connection = True
+                return
             self.send_response(reply.status)
             length = len(reply.body) if reply.announced_length is None else reply.announced_length
             for name, value in {**reply.headers, "Content-Length": str(length)}.items():

@@ -104,3 +104,17 @@ def test_the_environments_proxies_are_not_asked(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with canned_http(Answer()) as server, HttpPeer("a", server.url) as peer:
         assert peer.send("GET", "x").status_code == 200
+
+
+def test_a_connection_that_the_peer_closes_while_it_is_used_again_does_no_harm() -> None:
+    answers = iter([Answer(200, b"first"), Answer(hang_up=True), Answer(200, b"second")])
+    with canned_http(lambda _request: next(answers)) as server, HttpPeer("a", server.url) as peer:
+        assert peer.send("GET", "x").content == b"first"
+        assert peer.send("GET", "x").content == b"second"
+
+
+def test_a_peer_that_hangs_up_every_time_is_tried_again_later() -> None:
+    with canned_http(Answer(hang_up=True)) as server, HttpPeer("a", server.url) as peer:
+        with pytest.raises(ArchiveUnavailableError, match="could not be reached"):
+            peer.send("GET", "x")
+        assert len(server.requests) == 2
