@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,11 +23,13 @@ CacheOption = Annotated[Path, typer.Option("--cache", help="Folder for what is c
 DEFAULT_CACHE = Path("var/cache")
 
 
-def _do(stages: tuple[str, ...], name: str, out: Path | None, cache: Path) -> None:
+def _do(
+    stages: tuple[str, ...], name: str, out: Path | None, cache: Path, modalities: Sequence[str] = ()
+) -> None:
     recipe = load_recipe(name)
     work = out if out is not None else Path("var/checkpoints") / recipe.name
     for stage in stages:
-        run_stage(stage, recipe, work, cache, lambda line: typer.echo(line))
+        run_stage(stage, recipe, work, cache, lambda line: typer.echo(line), modalities)
     typer.echo(str(work))
 
 
@@ -37,9 +40,14 @@ def run(recipe: RecipeArgument, out: OutOption = None, cache: CacheOption = DEFA
 
 
 @app.command()
-def pretrain(recipe: RecipeArgument, out: OutOption = None, cache: CacheOption = DEFAULT_CACHE) -> None:
+def pretrain(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    cache: CacheOption = DEFAULT_CACHE,
+    modality: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+) -> None:
     """One CLIP per modality."""
-    _do(("pretrain",), recipe, out, cache)
+    _do(("pretrain",), recipe, out, cache, modality or ())
 
 
 @app.command()

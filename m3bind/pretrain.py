@@ -7,6 +7,7 @@ spaces that come out have nothing to do with each other. No pair of images acros
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +26,7 @@ from m3bind.data.features import inputs, lower_maps, seed_of, variants_of
 from m3bind.data.texts import TextBank
 from m3bind.loop import Progress, half_precision, train
 from m3bind.losses import contrastive
-from m3bind.towers.image import ImageTower, pool
+from m3bind.towers.image import ImageTower
 from m3bind.towers.text import TextTower, minilm_tokenizer
 from m3bind.towers.waveform import WaveformTower
 
@@ -53,8 +54,8 @@ class CachedMaps:
         """(n, D), unit norm."""
         variants = torch.from_numpy(self._random.integers(0, len(self._maps), len(indices)))
         with half_precision():
-            evidence = self._tower.from_lower(self._maps[variants, torch.from_numpy(indices)].float())
-        return pool(evidence.float())
+            features = self._tower.pooled(self._maps[variants, torch.from_numpy(indices)].float())
+        return self._tower.project(features.float())
 
 
 class Waveforms:
@@ -69,8 +70,9 @@ class Waveforms:
     def __call__(self, indices: NDArray[np.int64]) -> Tensor:
         """(n, D), unit norm."""
         shown = augment_waveforms(self._signals[indices], self._rate, self._strength, self._random)
-        embedding: Tensor = self._tower(torch.from_numpy(shown))[0]
-        return embedding
+        with half_precision():
+            features = self._tower.pooled(torch.from_numpy(shown))
+        return self._tower.project(features.float())
 
 
 def image_side(
@@ -154,9 +156,12 @@ def pretrain_modality(
     return tower.eval(), text.eval()
 
 
-def pretrain(recipe: Recipe, work: Path, cache: Path, progress: Progress) -> None:
-    """All modalities; weights go to `work`/stages/pretrain."""
-    for modality in recipe.modalities:
+def pretrain(
+    recipe: Recipe, work: Path, cache: Path, progress: Progress, modalities: Sequence[str] = ()
+) -> None:
+    """The named modalities (all where none is named); weights go to `work`/stages/pretrain. They do not
+    depend on each other: several processes may train one each."""
+    for modality in modalities or tuple(recipe.modalities):
         tower, text = pretrain_modality(recipe, modality, cache, progress)
         save_weights(tower, work / "stages" / "pretrain" / f"image-{modality}.safetensors")
         save_weights(text, work / "stages" / "pretrain" / f"text-{modality}.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from m3bind.bind import bind
@@ -30,12 +31,19 @@ def commit_of_code() -> str:
     return done.stdout.strip()
 
 
-def run_stage(stage: str, recipe: Recipe, work: Path, cache: Path, progress: Progress) -> None:
-    """One of pretrain, bind, distil, evaluate."""
+def run_stage(
+    stage: str,
+    recipe: Recipe,
+    work: Path,
+    cache: Path,
+    progress: Progress,
+    modalities: Sequence[str] = (),
+) -> None:
+    """One of pretrain, bind, distil, evaluate; `modalities` limits pretrain to some."""
     set_up(recipe.seed, recipe.threads)
     began = time.monotonic()
     if stage == "pretrain":
-        pretrain(recipe, work, cache, progress)
+        pretrain(recipe, work, cache, progress, modalities)
     elif stage == "bind":
         bind(recipe, work, cache, progress)
     elif stage == "distil":

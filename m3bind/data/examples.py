@@ -16,7 +16,7 @@ from dicom_node.pixels.ops import Patch
 from m3bind.config import Recipe
 from m3bind.data.captions import caption_pool, label_matrix, relation, state_matrix
 from m3bind.data.catalogue import FindingSpec, Labels, findings_of, labels_of
-from m3bind.data.readers import READERS
+from m3bind.data.readers import DATASET_READERS, READERS
 from m3bind.data.sources import DATASETS, MEASURE_ONLY, Row, data_root, share
 
 Split = Literal["train", "calib", "val"]
@@ -37,7 +37,8 @@ class Example:
 
     def load(self) -> Patch:
         """What the node's reader would hand to the first operation of the bundle's preprocessing."""
-        return READERS[self.reader](self.path)
+        read = DATASET_READERS.get(self.dataset) or READERS[self.reader]
+        return read(self.path)
 
     def captions(self) -> tuple[str, ...]:
         """Every caption that is true of it."""

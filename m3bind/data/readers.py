@@ -52,11 +52,11 @@ def read_colour(path: Path) -> Patch:
 LEADS = ("I", "II", "III", "AVR", "AVL", "AVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
-def read_wfdb(path: Path) -> Patch:
+def read_wfdb(path: Path, microvolts: bool = False) -> Patch:
     """(12, T) float32 mV, leads I to V6, from a WFDB header and its format 16 signal file.
 
-    Only what PTB-XL and LUDB use is understood (header(5) and signal(5) of the WFDB manual); anything else
-    raises ConfigError.
+    `microvolts`: one count is 1 uV whatever the header says. Only what PTB-XL and LUDB use is understood
+    (header(5) and signal(5) of the WFDB manual); anything else raises ConfigError.
     """
     lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
     name, count, rate, length = lines[0].split()[:4]
@@ -70,9 +70,16 @@ def read_wfdb(path: Path) -> Patch:
         baseline, _, unit = rest.partition(")/")
         if unit.lower() != "mv":
             raise ConfigError(f"Record {name}: unit {unit!r} is not mV.")
-        by_lead[signal[8].upper()] = (samples.astype(np.float32) - float(baseline)) / float(gain)
+        zero, per_mv = (0.0, 1000.0) if microvolts else (float(baseline), float(gain))
+        by_lead[signal[8].upper()] = (samples.astype(np.float32) - zero) / per_mv
     values = np.stack([by_lead[lead] for lead in LEADS]).astype(np.float32)
     return Patch(values, rate=float(rate), span=(0.0, values.shape[1] / float(rate)))
+
+
+def read_ludb(path: Path) -> Patch:
+    """As `read_wfdb`, in counts of 1 uV: LUDB's headers scale each lead on its own, so that I + III is not II
+    (off by 0.36 mV in record 1), while the counts obey it to the last bit."""
+    return read_wfdb(path, microvolts=True)
 
 
 READERS: Mapping[str, Callable[[Path], Patch]] = {
@@ -83,3 +90,6 @@ READERS: Mapping[str, Callable[[Path], Patch]] = {
     "ecg": read_wfdb,
 }
 """By `Encoder.reader`."""
+
+DATASET_READERS: Mapping[str, Callable[[Path], Patch]] = {"ludb": read_ludb}
+"""By data set, where its files need one of their own."""
