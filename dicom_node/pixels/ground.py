@@ -10,7 +10,7 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.errors import BundleFormatError, InputError, UnreadableObjectError
 from dicom_node.pixels.ops import Patch, Step
-from dicom_node.pixels.quiet import PARSE_ERRORS, quiet
+from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Instance, Sample, Skipped, SourceRef, StudyRead, View
 
 
@@ -63,11 +63,8 @@ class Task:
 
 def load_header(instance: Instance) -> Loaded:
     """Read the data set up to the pixels. Raises UnreadableObjectError where it cannot be parsed."""
-    try:
-        with quiet:
-            header = dcmread(instance.path, stop_before_pixels=True, force=True, defer_size=1 << 22)
-    except PARSE_ERRORS as error:
-        raise UnreadableObjectError("broken-header", "The data set cannot be parsed.") from error
+    with parsing("broken-header", "Its data set cannot be parsed."):
+        header = dcmread(instance.path, stop_before_pixels=True, force=True, defer_size=1 << 22)
     return Loaded(instance, header)
 
 
@@ -108,17 +105,18 @@ def value(ds: Dataset, keyword: str) -> object:
 
     Raises UnreadableObjectError (`bad-attribute`) where it is there and cannot be understood.
     """
-    try:
-        with quiet:
-            found = ds.get(keyword)
-    except PARSE_ERRORS as error:
-        raise bad_attribute(keyword) from error
+    with parsing("bad-attribute", _misunderstood(keyword)):
+        found = ds.get(keyword)
     return None if found is None or found == "" else found
 
 
 def bad_attribute(keyword: str) -> UnreadableObjectError:
     """The error for an attribute that has no usable value."""
-    return UnreadableObjectError("bad-attribute", f"The value of {keyword} cannot be understood.")
+    return UnreadableObjectError("bad-attribute", _misunderstood(keyword))
+
+
+def _misunderstood(keyword: str) -> str:
+    return f"The value of {keyword} cannot be understood."
 
 
 def text(ds: Dataset, keyword: str) -> str:
@@ -143,10 +141,8 @@ def numbers(ds: Dataset, keyword: str, count: int | None = None) -> tuple[float,
     found = value(ds, keyword)
     if found is None:
         return None
-    try:
+    with parsing("bad-attribute", _misunderstood(keyword)):
         values = tuple(float(str(v)) for v in _sequence(found))
-    except (TypeError, ValueError) as error:
-        raise bad_attribute(keyword) from error
     if not all(math.isfinite(v) for v in values) or (count is not None and len(values) != count):
         raise bad_attribute(keyword)
     return values or None

@@ -16,7 +16,7 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from dicom_node.errors import InputError, NotDicomError, UnreadableObjectError, UnsupportedObjectError
-from dicom_node.pixels.quiet import PARSE_ERRORS, quiet
+from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Instance
 
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -139,17 +139,14 @@ def _read_uids(file: BinaryIO) -> dict[str, str]:
     def past_the_last(tag: BaseTag, _vr: str | None, _length: int) -> bool:
         return int(tag) > int(_LAST_TAG)
 
-    try:
-        with quiet:
-            ds = read_partial(
-                file, stop_when=past_the_last, force=True, specific_tags=[Tag(name) for name in _TAGS]
-            )
-            uids = {name: str(ds.get(name) or "") for name in _TAGS}
-            directory = _media_storage(ds) == MediaStorageDirectoryStorage
-    except PARSE_ERRORS as error:
-        raise UnreadableObjectError(
-            "broken-header", "Its data set cannot be parsed: the file is cut short or was written wrongly."
-        ) from error
+    with parsing(
+        "broken-header", "Its data set cannot be parsed: the file is cut short or was written wrongly."
+    ):
+        ds = read_partial(
+            file, stop_when=past_the_last, force=True, specific_tags=[Tag(name) for name in _TAGS]
+        )
+        uids = {name: str(ds.get(name) or "") for name in _TAGS}
+        directory = _media_storage(ds) == MediaStorageDirectoryStorage
     if directory:
         raise UnsupportedObjectError(
             "dicomdir",

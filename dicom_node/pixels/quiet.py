@@ -7,9 +7,13 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from pydicom.errors import InvalidDicomError
+
+from dicom_node.errors import InputError, UnreadableObjectError
 
 PARSE_ERRORS: tuple[type[Exception], ...] = (
     ArithmeticError,
@@ -25,8 +29,7 @@ PARSE_ERRORS: tuple[type[Exception], ...] = (
     struct.error,
     zlib.error,
 )
-"""What pydicom and the codecs raise on broken input. OSError is not here: a file that cannot be opened is no
-fault of its content."""
+"""What pydicom and the codecs raise on broken input; and OSError, see `parsing`."""
 
 
 class _Quiet:
@@ -65,4 +68,24 @@ class _Quiet:
 
 
 quiet = _Quiet()
-"""`with quiet:` around every call that lets pydicom read."""
+"""`with quiet:` around whatever lets pydicom read."""
+
+
+@contextmanager
+def parsing(reason: str, message: str) -> Iterator[None]:
+    """Turn whatever pydicom or a codec raises on broken input into UnreadableObjectError, quietly.
+
+    An OSError with a number comes from the file system and passes through; those without are pydicom's and
+    Pillow's way of telling broken content. The cause is not chained: its text may quote values.
+    """
+    try:
+        with quiet:
+            yield
+    except InputError:
+        raise
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise UnreadableObjectError(reason, message) from None
+    except PARSE_ERRORS:
+        raise UnreadableObjectError(reason, message) from None

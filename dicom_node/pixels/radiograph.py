@@ -14,7 +14,7 @@ from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.decode import frame_count, read_frame, unit_range
 from dicom_node.pixels.ground import Loaded, Task, first_item, items, number, numbers, read_each, text
 from dicom_node.pixels.ops import Patch
-from dicom_node.pixels.quiet import PARSE_ERRORS, quiet
+from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Box, StudyRead, View
 
 Floats = NDArray[np.float32]
@@ -61,16 +61,11 @@ def display(loaded: Loaded, stored: NDArray[Any]) -> tuple[Floats, tuple[str, ..
     least to their greatest value.
     """
     header = loaded.header
-    try:
-        with quiet:
-            table = first_item(header, "VOILUTSequence")
-            if table is not None and not items(header, "ModalityLUTSequence"):
-                return _through_table(header, table, stored), ()
-            modality = np.asarray(apply_modality_lut(stored, header), dtype=np.float32)
-    except PARSE_ERRORS as error:
-        raise UnreadableObjectError(
-            "bad-lookup-table", "Its modality or VOI lookup table cannot be applied."
-        ) from error
+    with parsing("bad-lookup-table", "Its modality or VOI lookup table cannot be applied."):
+        table = first_item(header, "VOILUTSequence")
+        if table is not None and not items(header, "ModalityLUTSequence"):
+            return _through_table(header, table, stored), ()
+        modality = np.asarray(apply_modality_lut(stored, header), dtype=np.float32)
     center, width = number(header, "WindowCenter"), number(header, "WindowWidth")
     if center is not None and width is not None and width > 0:
         return window(modality, center, width, text(header, "VOILUTFunction") or "LINEAR"), ()

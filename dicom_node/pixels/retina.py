@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
+from dicom_node.errors import UnsupportedObjectError
 from dicom_node.pixels.decode import frame_count, read_frames, unit_range
 from dicom_node.pixels.ground import Loaded, Task, read_each, text
 from dicom_node.pixels.ops import Patch
-from dicom_node.pixels.quiet import PARSE_ERRORS, quiet
+from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Box, StudyRead, View
 
 MAX_PHOTOGRAPHS = 16
@@ -57,11 +57,8 @@ def _read_one(loaded: Loaded, task: Task) -> list[View]:
 def _rgb(loaded: Loaded, frame: NDArray[Any], photometric: str) -> NDArray[np.float32]:
     """(H, W, 3) from 0 to 1, palettes looked up."""
     if photometric == "PALETTE COLOR":
-        try:
-            with quiet:
-                looked_up = apply_color_lut(frame, loaded.header)
-        except PARSE_ERRORS as error:
-            raise UnreadableObjectError("bad-lookup-table", "Its palette cannot be applied.") from error
+        with parsing("bad-lookup-table", "Its palette cannot be applied."):
+            looked_up = apply_color_lut(frame, loaded.header)
         top = np.float32(np.iinfo(looked_up.dtype).max)
         return np.asarray(looked_up[:, :, :3].astype(np.float32) / top, dtype=np.float32)
     if frame.ndim != 3 or frame.shape[2] != 3:

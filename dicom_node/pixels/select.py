@@ -28,6 +28,7 @@ from dicom_node.errors import InputError, UnsupportedObjectError
 from dicom_node.pixels import ct, ecg, radiograph, retina, slide
 from dicom_node.pixels.ground import Loaded, Task, items, load_header, skipped, text
 from dicom_node.pixels.ops import compile_operations
+from dicom_node.pixels.quiet import quiet
 from dicom_node.records import Instance, Skipped, StudyRead, View
 
 Reader = Callable[[Sequence[Loaded], Task], StudyRead]
@@ -127,6 +128,11 @@ def read_study(instances: Sequence[Instance], encoders: Mapping[str, Encoder]) -
     Raises BundleFormatError where the bundle's sampling or preprocessing does not fit its reader, and
     OSError where a file is gone.
     """
+    with quiet:  # once here, since entering it for each attribute of many slices takes its time
+        return _read_study(instances, encoders)
+
+
+def _read_study(instances: Sequence[Instance], encoders: Mapping[str, Encoder]) -> StudyRead:
     wanted: set[str] = {encoder.reader for encoder in encoders.values()}
     unread: list[Skipped] = []
     kinds: dict[str, list[Loaded]] = {}

@@ -3,25 +3,31 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
-from pixel_objects import SAMPLES, radiograph, save
+from pixel_objects import SAMPLES, base, put_pixels, radiograph, save
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.pixels.processing import convert_color_space
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     MPEG2MPML,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     HTJ2KLossless,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     JPEGLSLossless,
+    OphthalmicPhotography8BitImageStorage,
     RLELossless,
 )
 
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
+from dicom_node.pixels import decode
 from dicom_node.pixels.decode import frame_count, frame_size, installed, read_frame, read_frames, unit_range
 from dicom_node.pixels.ground import Loaded, load_header
 from dicom_node.pixels.headers import read_instance
@@ -66,12 +72,116 @@ def test_a_frame_that_is_not_there(tmp_path: Path, index: int) -> None:
     assert caught.value.reason == "no-such-frame"
 
 
-def test_compressed_frames_equal_those_of_pydicom() -> None:
-    path = SAMPLES / "pathology" / "level-0.dcm"
-    every = pixel_array(path)
+@pytest.mark.parametrize(
+    ("name", "indices"),
+    [("pathology/level-0", (0, 33, 129)), ("pathology/level-1", (0, 5)), ("retina/fundus-left", (0,))],
+)
+def test_compressed_frames_equal_those_of_pydicom(name: str, indices: tuple[int, ...]) -> None:
+    """RGB with an Adobe marker, YCbCr with halved chroma, YCbCr with JFIF."""
+    path = SAMPLES / f"{name}.dcm"
     one = load_header(read_instance(path))
-    for index in (0, 33, 129):
-        np.testing.assert_array_equal(read_frame(one, index), every[index])
+    for index, frame in zip(indices, read_frames(one, indices), strict=True):
+        other = pixel_array(path, index=index).astype(int)
+        difference = np.abs(frame - other)
+        assert difference.mean() < 0.6, "decoders round and interpolate chroma differently"
+        assert np.quantile(difference, 0.99) <= 8
+
+
+@pytest.mark.parametrize("marker", [True, False])
+@pytest.mark.parametrize("rgb", [True, False])
+def test_the_colours_of_a_jpeg(tmp_path: Path, marker: bool, rgb: bool) -> None:
+    """Stored as RGB or YCbCr, told by an Adobe marker or by the photometric interpretation alone."""
+    pixels = np.zeros((16, 16, 3), dtype=np.uint8)
+    pixels[:, :] = (200, 60, 30)
+    stored = pixels if rgb else convert_color_space(pixels, "RGB", "YBR_FULL")
+    data = imagecodecs.jpeg8_encode(
+        stored, level=98, colorspace="RGB" if rgb else "YCBCR", outcolorspace="RGB" if rgb else "YCBCR",
+        subsampling="444",
+    )  # fmt: skip
+    data = _without(data, 0xE0) if marker else _without(_without(data, 0xE0), 0xEE)
+    if marker and not rgb:
+        data = data[:2] + b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01" + data[2:]
+    ds = put_pixels(
+        base(OphthalmicPhotography8BitImageStorage, "OP"), pixels, "RGB" if rgb else "YBR_FULL_422"
+    )
+    if marker:
+        ds.PhotometricInterpretation = "YBR_FULL_422" if rgb else "RGB"  # the marker knows better
+    ds.PixelData = encapsulate([data])
+    ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    np.testing.assert_allclose(read_frame(loaded(tmp_path, ds)), pixels, atol=4)
+
+
+def _without(data: bytes, marker: int) -> bytes:
+    """A JPEG stream without its segments of one kind."""
+    at = data.find(bytes((0xFF, marker)), 0, 200)
+    if at < 0:
+        return data
+    return data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_twelve_bit_jpeg(tmp_path: Path, signed: bool) -> None:
+    rows, columns = np.mgrid[0:16, 0:32]
+    pixels = (rows * 40 + columns * 20).astype(np.int16)
+    if signed:
+        pixels[8:] = -1000  # blocks of their own: a jump from 0 to -1 is one from 0 to 4095 in the stream
+    stored = (pixels & 0xFFF).astype(np.uint16)
+    ds = radiograph(pixels if signed else stored, bits=12)
+    ds.PixelData = encapsulate([imagecodecs.jpeg8_encode(stored, level=99, bitspersample=12)])
+    ds.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    np.testing.assert_allclose(read_frame(loaded(tmp_path, ds)).astype(int), pixels, atol=12)
+
+
+def test_a_deflated_data_set(tmp_path: Path) -> None:
+    ds = film()
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    np.testing.assert_array_equal(read_frame(loaded(tmp_path, ds), 1), GREY[1])
+    del ds.PixelData
+    with pytest.raises(UnreadableObjectError) as caught:
+        read_frame(loaded(tmp_path, ds))
+    assert caught.value.reason == "no-pixel-data"
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_lossless_streams(tmp_path: Path, syntax: str) -> None:
+    encode = {JPEG2000Lossless: imagecodecs.jpeg2k_encode, JPEGLSLossless: imagecodecs.jpegls_encode}[syntax]
+    options = {"codecformat": "J2K", "level": 0} if syntax == JPEG2000Lossless else {}
+    ds = film()
+    ds.PixelData = encapsulate([encode(frame, **options) for frame in GREY])
+    ds.file_meta.TransferSyntaxUID = syntax
+    np.testing.assert_array_equal(np.stack(list(read_frames(loaded(tmp_path, ds), [2, 0]))), GREY[[2, 0]])
+
+
+def test_frames_in_fragments_with_an_extended_offset_table(tmp_path: Path) -> None:
+    frames = [imagecodecs.jpegls_encode(frame) for frame in GREY]
+    ds = film()
+    ds.PixelData, ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths = encapsulate_extended(frames)
+    ds.file_meta.TransferSyntaxUID = JPEGLSLossless
+    np.testing.assert_array_equal(read_frame(loaded(tmp_path, ds), 2), GREY[2])
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEG2000Lossless, JPEGLSLossless])
+def test_a_stream_that_claims_gigabytes_is_not_decoded(
+    tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = np.zeros((20, 30), dtype=np.uint8)
+    if syntax == JPEG2000Lossless:
+        data = bytearray(imagecodecs.jpeg2k_encode(small, codecformat="J2K"))
+        data[8:16] = (60000).to_bytes(4, "big") * 2
+    else:
+        data = bytearray(jpeg(small) if syntax == JPEGBaseline8Bit else imagecodecs.jpegls_encode(small))
+        at = data.index(b"\xff\xc0" if syntax == JPEGBaseline8Bit else b"\xff\xf7") + 5
+        data[at : at + 4] = (60000).to_bytes(2, "big") * 2
+    ds = radiograph(small)
+    ds.PixelData = encapsulate([bytes(data)])
+    ds.file_meta.TransferSyntaxUID = syntax
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(decode, "_decode", forbidden)
+    with pytest.raises(UnreadableObjectError, match="60000 x 60000"):
+        read_frame(loaded(tmp_path, ds))
 
 
 def test_unit_range_uses_the_bits_stored(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_sample_study_is_read_where_its_boxes_say() -> None:
     for one in view.samples:
         assert one.box is not None
         part = full[int(one.box.top) : int(one.box.bottom), int(one.box.left) : int(one.box.right)]
-        np.testing.assert_allclose(one.values, part / 255, atol=1e-6)
+        np.testing.assert_allclose(one.values, part / 255, atol=1.1 / 255)  # decoders round differently
         assert is_tissue(part).mean() > 0.2
         assert one.source.frame is None
     assert [
@@ -225,4 +225,6 @@ def test_the_map_and_the_level_agree_on_place() -> None:
                 round(row * tissue.cell[0] * level.rows),
                 round(column * tissue.cell[1] * level.columns),
             )
-            assert tissue.parts[row, column] == pytest.approx(mask[top : top + 16, left : left + 16].mean())
+            assert tissue.parts[row, column] == pytest.approx(
+                mask[top : top + 16, left : left + 16].mean(), abs=0.02
+            )
