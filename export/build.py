@@ -195,15 +195,16 @@ def _judge(
     texts = prompt_texts(draft)
     anchors = make_anchors(draft, texts, text.embed(texts))
     margins = sample_margins(calib, anchors)
+    groups = [example.group for example in calib_examples]
     tried = [
-        calibrate(entry, margins[:, column], label_vector(calib_examples, entry.id))
+        calibrate(entry, encoder, margins[:, column], label_vector(calib_examples, entry.id), groups)
         for column, entry in enumerate(draft)
     ]
     entries = tuple(entry for entry in tried if isinstance(entry, FindingEntry))
     scope = fit_scope(train, calib)
     kept_anchors = anchors.only([entry.id for entry in entries])
     known = Knowledge(entries, kept_anchors, encoder.pooling, ScopeStatistics.of(scope))
-    figures = measure_findings(held_out, val, known)
+    figures = measure_findings(held_out, val, encoder, known)
     return Judged(
         findings=tuple(
             entry.model_copy(update={"measured": measured(figure)})

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.bundle.catalogue import FindingEntry
+from dicom_node.bundle.manifest import Encoder
 from dicom_node.findings.calibrate import fit_platt, probability
+from dicom_node.findings.score import pool_margins
 from export.catalogue import LeftOut
+from export.views import labelled_views
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int8]
@@ -25,15 +30,21 @@ LEAST_SURE = 0.80
 """Part of the negatives that is always called absent: what abstains on everything says nothing."""
 
 
-def calibrate(draft: FindingEntry, margins: Floats, labels: Labels) -> FindingEntry | LeftOut:
-    """The entry with its calibration; or why it cannot be offered. `margins`, `labels` (N,)."""
-    known = labels >= 0
-    x, y = margins[known].astype(np.float64), labels[known] == 1
-    positives, negatives = int(y.sum()), int((~y).sum())
+def calibrate(
+    draft: FindingEntry, encoder: Encoder, margins: Floats, labels: Labels, groups: Sequence[str]
+) -> FindingEntry | LeftOut:
+    """The entry with its calibration; or why it cannot be offered.
+
+    `margins` (N,) of single samples, their `labels` and `groups`.
+    """
+    positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
     if min(positives, negatives) < FEWEST:
         return LeftOut(
             draft.id, f"only {positives} positive and {negatives} negative examples to calibrate on"
         )
+    views = labelled_views(encoder, labels, groups)
+    pooled = [float(pool_margins(margins[view.rows, None], encoder.pooling)[0]) for view in views]
+    x, y = np.array(pooled), np.array([view.present for view in views])
     fitted = fit_platt(x, y)
     if fitted.slope <= 0:
         return LeftOut(draft.id, "its margin does not rise with the finding on the calibration split")

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.bundle.catalogue import FindingEntry, Measured
+from dicom_node.bundle.manifest import Encoder
 from dicom_node.findings.assess import Knowledge, assess
 from dicom_node.findings.score import sample_margins
 from dicom_node.records import (
     Assessment,
     BundleIdentity,
+    Finding,
     Presence,
     Sample,
     SourceRef,
@@ -23,6 +25,7 @@ from dicom_node.records import (
     View,
     ViewVectors,
 )
+from export.views import labelled_views
 from m3bind.data.examples import Example, Split
 from m3bind.metrics import Estimate, auc_estimate
 
@@ -71,13 +74,16 @@ def label_vector(examples: Sequence[Example], identifier: str) -> NDArray[np.int
 
 
 def measure_findings(
-    examples: Sequence[Example], embeddings: Floats, known: Knowledge
+    examples: Sequence[Example], embeddings: Floats, encoder: Encoder, known: Knowledge
 ) -> tuple[FindingFigures, ...]:
-    """Figures of every finding of one modality; `embeddings` (N, D) of `examples`, one sample each."""
+    """Figures of every finding of one modality; `embeddings` (N, D) of `examples`, one sample each.
+
+    AUC is of single samples; what is said is judged on views (`views.py`).
+    """
     margins = sample_margins(embeddings, known.anchors)
-    groups = _numbered([example.group for example in examples])
+    names = [example.group for example in examples]
+    groups = _numbered(names)
     datasets = _numbered([example.dataset for example in examples])
-    judged = [_judge(example, row, known) for example, row in zip(examples, embeddings, strict=True)]
     figures = []
     for column, entry in enumerate(known.findings):
         labels = label_vector(examples, entry.id)
@@ -89,7 +95,10 @@ def measure_findings(
             datasets[use],
             BOOTSTRAP,
         )
-        figures.append(_figures(entry, estimate, [judged[i] for i in use], labels[use] == 1))
+        views = labelled_views(encoder, labels, names)
+        judged = [_judge(entry, embeddings[view.rows], known) for view in views]
+        present = np.array([view.present for view in views], dtype=bool)
+        figures.append(_figures(entry, estimate, judged, present))
     return tuple(figures)
 
 
@@ -97,7 +106,7 @@ def measure_scope(modality: str, known: Knowledge, held_out: Floats, strangers: 
     """How many of each are in scope; both (N, D), one sample each."""
 
     def kept(rows: Floats) -> float:
-        views = [_assessment(modality, row, known) for row in rows]
+        views = [_assessment(modality, row[None], known) for row in rows]
         return float(np.mean([view.status is Status.REPORTED for view in views]))
 
     refused = 1.0 - kept(strangers) if len(strangers) else None
@@ -118,35 +127,34 @@ def measured(figures: FindingFigures) -> Measured | None:
     )
 
 
-def _judge(example: Example, embedding: Floats, known: Knowledge) -> dict[str, tuple[float, Presence]]:
-    """Probability and presence by finding id; empty where out of scope."""
-    made = _assessment(example.modality, embedding, known)
-    return {finding.id: (finding.probability, finding.presence) for finding in made.findings}
+def _judge(entry: FindingEntry, embeddings: Floats, known: Knowledge) -> Finding | None:
+    """What is said of one finding of one view; None where out of scope."""
+    made = _assessment(entry.modality, embeddings, known)
+    return next((finding for finding in made.findings if finding.id == entry.id), None)
 
 
 _NOWHERE = SourceRef("1.2.840.10008.5.1.4.1.1.7", "2.25.1")
 _NOBODY = BundleIdentity("in-the-making", "0.0.0", "0" * 64)
 
 
-def _assessment(modality: str, embedding: Floats, known: Knowledge) -> Assessment:
+def _assessment(modality: str, embeddings: Floats, known: Knowledge) -> Assessment:
     sample = Sample(np.zeros((1, 1, 1), dtype=np.float32), _NOWHERE)
-    view = View(modality, "2.25.2", (sample,), (_NOWHERE,))
-    vectors = ViewVectors(embedding[None], None)
+    view = View(modality, "2.25.2", (sample,) * len(embeddings), (_NOWHERE,))
+    vectors = ViewVectors(embeddings, None)
     return assess("2.25.3", StudyRead((view,), ()), [vectors], {modality: known}, _NOBODY, {})
 
 
 def _figures(
     entry: FindingEntry,
     estimate: Estimate,
-    judged: Sequence[dict[str, tuple[float, Presence]]],
+    judged: Sequence[Finding | None],
     present: NDArray[np.bool_],
 ) -> FindingFigures:
-    in_scope = np.array([entry.id in each for each in judged], dtype=bool)
-    said = [each.get(entry.id, (0.0, Presence.ABSENT)) for each in judged]
-    unsure = np.array([presence is Presence.UNSURE for _, presence in said], dtype=bool)
-    positive = np.array([presence is Presence.PRESENT for _, presence in said], dtype=bool)
+    in_scope = np.array([each is not None for each in judged], dtype=bool)
+    unsure = np.array([_says(each, Presence.UNSURE) for each in judged], dtype=bool)
+    positive = np.array([_says(each, Presence.PRESENT) for each in judged], dtype=bool)
     decided = in_scope & ~unsure
-    probabilities = np.array([value for value, _ in said])
+    probabilities = np.array([0.0 if each is None else each.probability for each in judged])
     return FindingFigures(
         id=entry.id,
         name=entry.name,
@@ -171,6 +179,10 @@ def calibration_error(probabilities: NDArray[np.float64], present: NDArray[np.bo
         for b in np.unique(bins)
     ]
     return float(sum(gaps))
+
+
+def _says(finding: Finding | None, presence: Presence) -> bool:
+    return finding is not None and finding.presence is presence
 
 
 def _part(values: NDArray[np.bool_]) -> float:

@@ -4,6 +4,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 
 from dicom_node.bundle.catalogue import Calibration, CodeEntry, FindingEntry, Prompts
+from dicom_node.bundle.manifest import Encoder, Pooling
 from dicom_node.findings.calibrate import margin_at, probability
 from export.calibrate import LEAST_SPECIFICITY, LEAST_SURE, MOST_SPECIFICITY, calibrate, threshold_margin
 from export.catalogue import LeftOut
@@ -21,6 +22,13 @@ DRAFT = FindingEntry(
 )
 
 
+SINGLE = Encoder(file="x", reader="radiograph", preprocess=(), input_shape=(1, 1, 1), evidence=False)
+
+
+def fit(margins: np.ndarray, labels: np.ndarray) -> FindingEntry | LeftOut:
+    return calibrate(DRAFT, SINGLE, margins, labels, [str(i) for i in range(len(labels))])
+
+
 def drawn(distance: float, positives: int = 60, negatives: int = 240) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(11)
     margins = np.concatenate([rng.normal(distance, 1, positives), rng.normal(0, 1, negatives)]) * 0.05
@@ -31,7 +39,7 @@ def drawn(distance: float, positives: int = 60, negatives: int = 240) -> tuple[n
 @pytest.mark.parametrize("distance", [0.5, 2.0, 6.0])
 def test_the_threshold_keeps_its_specificity(distance: float) -> None:
     margins, labels = drawn(distance)
-    made = calibrate(DRAFT, margins, labels)
+    made = fit(margins, labels)
     assert isinstance(made, FindingEntry)
     said = np.array([probability(m, made.calibration) >= made.threshold for m in margins.tolist()])
     specificity = (~said[labels == 0]).mean()
@@ -45,7 +53,7 @@ def test_the_threshold_keeps_its_specificity(distance: float) -> None:
 def test_a_weak_finding_abstains_over_more_of_its_margins() -> None:
     widths = []
     for distance in (1.0, 3.0):
-        made = calibrate(DRAFT, *drawn(distance))
+        made = fit(*drawn(distance))
         assert isinstance(made, FindingEntry)
         assert made.unsure_from is not None
         upper = margin_at(made.threshold, made.calibration)
@@ -57,17 +65,17 @@ def test_unknown_labels_do_not_count() -> None:
     margins, labels = drawn(2.0)
     strange = np.concatenate([margins, np.full(50, 9.0, np.float32)])
     unknown = np.concatenate([labels, np.full(50, -1, np.int8)])
-    assert calibrate(DRAFT, strange, unknown) == calibrate(DRAFT, margins, labels)
+    assert fit(strange, unknown) == fit(margins, labels)
 
 
 def test_too_few_of_a_class_leave_the_finding_out() -> None:
     margins, labels = drawn(2.0, positives=2)
-    left = calibrate(DRAFT, margins, labels)
+    left = fit(margins, labels)
     assert left == LeftOut("xray.a", "only 2 positive and 240 negative examples to calibrate on")
 
 
 def test_a_margin_that_points_the_wrong_way_leaves_the_finding_out() -> None:
-    left = calibrate(DRAFT, *drawn(-3.0))
+    left = fit(*drawn(-3.0))
     assert isinstance(left, LeftOut)
     assert "does not rise" in left.reason
 
@@ -87,3 +95,29 @@ def test_the_cut_is_the_best_of_the_plain_search() -> None:
 def test_equal_margins_still_give_a_cut() -> None:
     x, y = np.zeros(20), np.arange(20) < 5
     assert threshold_margin(x, y) > 0
+
+
+def test_a_series_is_calibrated_as_a_series() -> None:
+    """Six strongest of 24 slices: a healthy series must not be called ill for being long."""
+    series = Encoder(
+        file="x",
+        reader="ct",
+        preprocess=(),
+        input_shape=(1, 1, 1),
+        evidence=False,
+        sampling={"slices": 24},
+        pooling=Pooling(method="top", fraction=0.25),
+    )
+    margins, labels = drawn(2.0)
+    groups = [f"patient {i // 10}" for i in range(len(labels))]
+    made, single = calibrate(DRAFT, series, margins, labels, groups), fit(margins, labels)
+    assert isinstance(made, FindingEntry)
+    assert isinstance(single, FindingEntry)
+    rng = np.random.default_rng(12)
+    healthy = [np.sort(rng.normal(0, 0.05, 24))[-6:].mean() for _ in range(300)]
+    called_ill = [
+        np.mean([probability(m, entry.calibration) >= entry.threshold for m in healthy])
+        for entry in (made, single)
+    ]
+    assert called_ill[0] < 0.15
+    assert called_ill[1] > 2 * called_ill[0] > 0

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 
 from dicom_node.bundle.catalogue import Calibration, CodeEntry, FindingEntry, Prompts
-from dicom_node.bundle.manifest import Pooling
+from dicom_node.bundle.manifest import Encoder, Pooling
 from dicom_node.errors import InferenceError
 from dicom_node.findings.assess import Knowledge
 from dicom_node.findings.prompts import Anchors
@@ -41,6 +41,16 @@ def knowledge(unsure_from: float | None = None) -> Knowledge:
     return Knowledge((entry,), anchors, Pooling(), scope)
 
 
+ENCODER = Encoder(
+    file="x.onnx",
+    reader="radiograph",
+    preprocess=(),
+    input_shape=(1, 1, 1),
+    evidence=False,
+    pooling=Pooling(),
+)
+
+
 def rows(*margins: float) -> np.ndarray:
     return np.array([[m, 0.0] for m in margins], dtype=np.float32)
 
@@ -49,7 +59,7 @@ def test_figures_follow_from_what_was_said() -> None:
     margins = (0.9, 0.5, -0.2, 0.1, -0.5, -0.9)
     labels = (1, 1, 1, 0, 0, 0)
     examples = [example(i, label) for i, label in enumerate(labels)]
-    (figures,) = measure_findings(examples, rows(*margins), knowledge())
+    (figures,) = measure_findings(examples, rows(*margins), ENCODER, knowledge())
     assert figures.auc.value == pytest.approx(8 / 9)
     assert (figures.auc.n, figures.auc.positives) == (6, 3)
     assert figures.accuracy == pytest.approx(4 / 6)
@@ -64,21 +74,21 @@ def test_figures_follow_from_what_was_said() -> None:
 def test_who_abstains_or_is_out_of_scope_decides_nothing() -> None:
     margins = (0.9, -0.1, -0.9, 3.0)
     examples = [example(i, label) for i, label in enumerate((1, 1, 0, 0))]
-    (figures,) = measure_findings(examples, rows(*margins), knowledge(unsure_from=0.4))
+    (figures,) = measure_findings(examples, rows(*margins), ENCODER, knowledge(unsure_from=0.4))
     assert (figures.decided, figures.abstained) == (2, 1)
     assert figures.accuracy == 1.0
 
 
 def test_unknown_labels_are_not_measured() -> None:
     examples = [example(i, label) for i, label in enumerate((1, 0, None))]
-    (figures,) = measure_findings(examples, rows(0.5, -0.5, 0.9), knowledge())
+    (figures,) = measure_findings(examples, rows(0.5, -0.5, 0.9), ENCODER, knowledge())
     assert figures.auc.n == 2
 
 
 def test_one_class_alone_is_not_measured() -> None:
     examples = [example(i, 0) for i in range(4)]
     with np.errstate(all="ignore"), pytest.warns(RuntimeWarning):
-        (figures,) = measure_findings(examples, rows(0.5, -0.5, 0.9, 0.1), knowledge())
+        (figures,) = measure_findings(examples, rows(0.5, -0.5, 0.9, 0.1), ENCODER, knowledge())
     assert measured(figures) is None
 
 
