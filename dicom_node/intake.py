@@ -301,10 +301,12 @@ def _is_past_uids(tag: BaseTag, _vr: str | None, _length: int) -> bool:
 
 
 def _uid(found: Dataset, keyword: str) -> str:
-    value = found.get(keyword)
-    if not value or not isinstance(value, str):
+    """The value as it lies in the file: what pydicom makes of an odd one is of no use in a path."""
+    element = found.get_item(keyword)
+    value = b"" if element is None else element.value
+    if not isinstance(value, bytes) or not value.strip(b"\x00 "):
         raise UnreadableObjectError("missing-uid", f"its data set has no {keyword}")
-    return str(value)
+    return value.rstrip(b"\x00 ").decode("ascii", errors="replace")
 
 
 def _inflated_head(stream: BinaryIO) -> BinaryIO:

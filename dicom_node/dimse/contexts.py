@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import AllTransferSyntaxes
-from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext, build_context
+from pydicom.uid import UID, AllTransferSyntaxes
+from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import register_uid, uid_to_service_class
 
@@ -51,11 +52,26 @@ RETIRED_STORAGE: dict[str, str] = {
 """Retired storage classes of PS3.6 annex A that old archives still send, with a name for pynetdicom."""
 
 
+PREFERRED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+"""pynetdicom takes the first of ours that was proposed. Uncompressed first, so that no sender compresses for
+us, perhaps lossily; explicit VR before implicit, which loses the VRs of private attributes."""
+
+
+class SharedContext(PresentationContext):
+    """A presentation context that nobody changes: pynetdicom copies all of them deeply for every
+    association, which took a tenth of a second for what is offered here."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SharedContext:
+        """Itself."""
+        return self
+
+
 @cache
 def transfer_syntaxes() -> tuple[str, ...]:
-    """Every transfer syntax that is taken: pydicom's own list first, then the rest of PS3.6 annex A."""
+    """Every transfer syntax that is taken, in order of preference; after PREFERRED comes pydicom's own list,
+    then the rest of PS3.6 annex A."""
     registered = [uid for uid, entry in UID_dictionary.items() if entry[1] == "Transfer Syntax"]
-    known = dict.fromkeys([*map(str, AllTransferSyntaxes), *registered])
+    known = dict.fromkeys([*PREFERRED, *map(str, AllTransferSyntaxes), *registered])
     return tuple(uid for uid in known if uid not in NOT_TAKEN)
 
 
@@ -66,15 +82,24 @@ def storage_classes(extra: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def supported_contexts(extra: Sequence[str] = ()) -> list[PresentationContext]:
-    """Presentation contexts of Verification and of all storage classes, for `AE.supported_contexts`.
+    """Presentation contexts of Verification and of all storage classes, for `AE.start_server`.
 
     Tells pynetdicom that the retired and `extra` classes are storage, which it does not know by itself.
     """
     for uid, keyword in {**RETIRED_STORAGE, **{uid: _keyword(uid) for uid in extra}}.items():
         if uid_to_service_class(uid) is not StorageServiceClass:
             register_uid(uid, keyword, StorageServiceClass)
-    syntaxes = list(transfer_syntaxes())
-    return [build_context(VERIFICATION)] + [build_context(uid, syntaxes) for uid in storage_classes(extra)]
+    syntaxes = [UID(uid) for uid in transfer_syntaxes()]
+    return [_context(VERIFICATION, syntaxes[:2])] + [
+        _context(uid, syntaxes) for uid in storage_classes(extra)
+    ]
+
+
+def _context(sop_class: str, syntaxes: list[UID]) -> SharedContext:
+    context = SharedContext()
+    context.abstract_syntax = UID(sop_class)
+    context.transfer_syntax.extend(syntaxes)  # one by one through the setter they are validated each time
+    return context
 
 
 def _keyword(uid: str) -> str:

@@ -72,11 +72,11 @@ class DicomServer:
         entity.dimse_timeout = settings.idle_seconds
         entity.acse_timeout = ACSE_SECONDS
         entity.require_calling_aet = list(settings.calling_ae_titles)
-        entity.supported_contexts = supported_contexts(settings.private_storage_classes)
         try:
             server = entity.start_server(
                 (settings.host, settings.port),
                 block=False,
+                contexts=supported_contexts(settings.private_storage_classes),
                 evt_handlers=[
                     (evt.EVT_CONN_OPEN, self._prepare),
                     (evt.EVT_CONN_CLOSE, self._clear),
@@ -125,13 +125,19 @@ def echo(
     entity.add_requested_context(VERIFICATION)
     for name in ("acse_timeout", "dimse_timeout", "network_timeout", "connection_timeout"):
         setattr(entity, name, timeout_seconds)
+    try:  # what is no DICOM problem is told apart first
+        socket.create_connection((host, port), timeout=timeout_seconds).close()
+    except OSError as error:
+        raise ArchiveUnavailableError(
+            f"nobody answers at {host}:{port}: check host, port and firewall"
+        ) from error
     association = entity.associate(host, port, ae_title=called_ae)
     if not association.is_established:
         if association.is_rejected:
             raise ArchiveRefusedError(
                 f"{called_ae} at {host}:{port} rejected the association: check both AE titles"
             )
-        raise ArchiveUnavailableError(f"nobody answers at {host}:{port}: check host, port and firewall")
+        raise ArchiveUnavailableError(f"{host}:{port} takes connections, but does not answer as DICOM does")
     try:
         answer = association.send_c_echo()
     finally:
