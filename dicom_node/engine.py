@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,7 @@ class Engine:
     ) -> None:
         self.bundle = bundle
         self.providers = providers
-        """Execution providers, best first."""
+        """Execution providers in use by every encoder, best first."""
         self._runners = runners
         self._text = text
         self._knowledge = _knowledge(bundle, anchors)
@@ -84,7 +84,8 @@ class Engine:
         cache = LoadCache(cache_dir, bundle.identity.digest)
         with ThreadPoolExecutor(max_workers=len(files)) as pool:
             runners = dict(zip(files, pool.map(start, files.values()), strict=True))
-        where = surroundings(bundle.identity.digest, onnxruntime.__version__, chosen, cpu_model())
+        used = _in_use(chosen, runners.values())
+        where = surroundings(bundle.identity.digest, onnxruntime.__version__, used, cpu_model())
         tested = not cache.passed(where)
         if tested:
             _self_test(bundle, runners, text)
@@ -95,11 +96,11 @@ class Engine:
             bundle=f"{bundle.identity.name} {bundle.identity.version}",
             digest=bundle.identity.digest[:12],
             modalities=sorted(runners),
-            providers=chosen,
+            providers=used,
             self_tested=tested,
             seconds=round(time.perf_counter() - began, 3),
         )
-        return cls(bundle, MappingProxyType(runners), text, anchors, chosen)
+        return cls(bundle, MappingProxyType(runners), text, anchors, used)
 
     @property
     def identity(self) -> BundleIdentity:
@@ -154,6 +155,16 @@ class _Text:
 
     def encoder(self) -> TextEncoder:
         return self.started()[1]
+
+
+def _in_use(chosen: Sequence[str], runners: Iterable[OnnxRunner]) -> tuple[str, ...]:
+    """Of the providers chosen those that every session took: ONNX Runtime goes on without one whose driver or
+    library does not start, and that must be told."""
+    running = [set(runner.providers) for runner in runners]
+    used = tuple(name for name in chosen if all(name in each for each in running))
+    if len(used) < len(chosen):
+        log.warning("providers_not_started", missing=[name for name in chosen if name not in used])
+    return used
 
 
 def _self_test(bundle: Bundle, runners: Mapping[str, OnnxRunner], text: _Text) -> None:

@@ -47,6 +47,8 @@ from m3bind.data.examples import examples, out_of_scope_examples
 Floats = NDArray[np.float32]
 
 PARITY_INPUTS = 32
+SCOPE_EXAMPLES = 800
+"""Of the training split, to fit the scope on: some three times the dimensions, and minutes saved."""
 STRINGS = ("chest radiograph showing pneumonia", "no pleural effusion", "normal ecg", "adenocarcinoma")
 """What the self-test embeds."""
 TEXT_FILE, TOKENIZER_FILE = "text.onnx", "tokenizer.json"
@@ -186,7 +188,7 @@ def _judge(
         say(f"Embedding {modality} {what}: {len(kept)}")
         return kept, encode_examples(kept, encoder, runner, dimension)
 
-    _, train = embed(examples(model.recipe, modality, "train"), "train")
+    _, train = embed(spread(examples(model.recipe, modality, "train"), SCOPE_EXAMPLES), "train")
     calib_examples, calib = embed(examples(model.recipe, modality, "calib"), "calib")
     held_out, val = embed(examples(model.recipe, modality, SPLIT), SPLIT)
     _, strangers = embed(out_of_scope_examples(model.recipe, modality), "strangers")
