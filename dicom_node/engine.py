@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from dicom_node.findings.prompts import Anchors, make_anchors, prompt_texts
 from dicom_node.findings.scope import ScopeStatistics
 from dicom_node.inference.cache import LoadCache
 from dicom_node.inference.images import encode_samples
-from dicom_node.inference.onnx import OnnxRunner, choose_providers
+from dicom_node.inference.onnx import OnnxRunner, choose_providers, in_use
 from dicom_node.inference.selftest import (
     check_encoder,
     check_text,
@@ -84,7 +84,9 @@ class Engine:
         cache = LoadCache(cache_dir, bundle.identity.digest)
         with ThreadPoolExecutor(max_workers=len(files)) as pool:
             runners = dict(zip(files, pool.map(start, files.values()), strict=True))
-        used = _in_use(chosen, runners.values())
+        used = in_use(chosen, [runner.providers for runner in runners.values()])
+        if used != chosen:
+            log.warning("providers_not_started", missing=sorted(set(chosen) - set(used)))
         where = surroundings(bundle.identity.digest, onnxruntime.__version__, used, cpu_model())
         tested = not cache.passed(where)
         if tested:
@@ -155,16 +157,6 @@ class _Text:
 
     def encoder(self) -> TextEncoder:
         return self.started()[1]
-
-
-def _in_use(chosen: Sequence[str], runners: Iterable[OnnxRunner]) -> tuple[str, ...]:
-    """Of the providers chosen those that every session took: ONNX Runtime goes on without one whose driver or
-    library does not start, and that must be told."""
-    running = [set(runner.providers) for runner in runners]
-    used = tuple(name for name in chosen if all(name in each for each in running))
-    if len(used) < len(chosen):
-        log.warning("providers_not_started", missing=[name for name in chosen if name not in used])
-    return used
 
 
 def _self_test(bundle: Bundle, runners: Mapping[str, OnnxRunner], text: _Text) -> None:

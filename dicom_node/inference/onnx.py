@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -71,6 +71,13 @@ def choose_providers(wanted: Sequence[str] | None, available: Sequence[str] | No
             f"which has {', '.join(present)}. Install the matching package, or add cpu to the list."
         )
     return (*(name for name in dict.fromkeys(chosen) if name != CPU), CPU)
+
+
+def in_use(chosen: Sequence[str], sessions: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """Of the providers `chosen` those that every one of `sessions` took, in order: ONNX Runtime goes on without
+    a provider whose driver or library does not start."""
+    took = [set(session) for session in sessions]
+    return tuple(name for name in chosen if all(name in each for each in took))
 
 
 class OnnxRunner:

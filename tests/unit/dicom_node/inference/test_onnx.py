@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dicom_node.errors import BundleFormatError, ConfigError, InferenceError
-from dicom_node.inference.onnx import OPTIONS, PREFERRED, OnnxRunner, choose_providers
+from dicom_node.inference.onnx import OPTIONS, PREFERRED, OnnxRunner, choose_providers, in_use
 from tests.support.bundles import TINY
 
 TENSORRT, CUDA, OPENVINO, CPU = PREFERRED
@@ -36,6 +36,11 @@ def test_an_unknown_name_is_an_error() -> None:
 def test_who_asks_for_a_gpu_alone_is_not_given_the_cpu() -> None:
     with pytest.raises(ConfigError, match="add cpu to the list"):
         choose_providers(["tensorrt", "cuda"], [CPU])
+
+
+def test_a_provider_that_one_session_did_not_take_is_not_in_use() -> None:
+    assert in_use((CUDA, CPU), [(CUDA, CPU), (CUDA, CPU)]) == (CUDA, CPU)
+    assert in_use((TENSORRT, CUDA, CPU), [(CUDA, CPU), (CPU,)]) == (CPU,)
 
 
 def test_this_installation_has_a_cpu() -> None:
