@@ -74,8 +74,8 @@ def choose_providers(wanted: Sequence[str] | None, available: Sequence[str] | No
 
 
 def in_use(chosen: Sequence[str], sessions: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """Of the providers `chosen` those that every one of `sessions` took, in order: ONNX Runtime goes on without
-    a provider whose driver or library does not start."""
+    """Of the providers `chosen` those that every one of `sessions` took, in order: ONNX Runtime goes on
+    without a provider whose driver or library does not start."""
     took = [set(session) for session in sessions]
     return tuple(name for name in chosen if all(name in each for each in took))
 
