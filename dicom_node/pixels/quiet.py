@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-from pydicom.errors import InvalidDicomError
+from PIL.Image import DecompressionBombError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from dicom_node.errors import InputError, UnreadableObjectError
 
@@ -19,6 +20,9 @@ PARSE_ERRORS: tuple[type[Exception], ...] = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    BufferError,
+    BytesLengthException,
+    DecompressionBombError,
     EOFError,
     InvalidDicomError,
     LookupError,

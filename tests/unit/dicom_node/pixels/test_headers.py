@@ -163,6 +163,15 @@ def test_scrambled_headers_end_in_an_input_error(tmp_path: Path) -> None:
     assert 0 < refused < 300
 
 
+def test_a_broken_group_length_element_is_an_input_error(tmp_path: Path) -> None:
+    data = bytearray(CHEST.read_bytes())
+    data[138:140] = (6).to_bytes(2, "little")  # a UL of six bytes
+    path = tmp_path / "x.dcm"
+    path.write_bytes(data)
+    with pytest.raises(InputError):
+        read_instance(path)
+
+
 def test_walk_lists_what_is_not_dicom(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "z").write_bytes(CHEST.read_bytes())

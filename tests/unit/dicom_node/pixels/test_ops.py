@@ -84,6 +84,15 @@ def test_percentile_stretch_reaches_from_0_to_1() -> None:
     np.testing.assert_allclose(out.ravel()[[0, 20, 100, 180, 200]], [0, 0, 0.5, 1, 1], atol=1e-6)
 
 
+def test_percentiles_of_a_large_image_are_those_of_all_its_pixels() -> None:
+    rng = np.random.default_rng(9)
+    values = rng.gamma(2.0, 300.0, (1500, 1700)).astype(np.float32)
+    values[:, 600:] += 400
+    low, high = np.percentile(values, [1, 99])
+    out = run(Patch(values), {"op": "percentile_stretch", "low": 1, "high": 99}).values
+    np.testing.assert_allclose(out, np.clip((values - low) / (high - low), 0, 1), atol=0.01)
+
+
 def test_percentile_stretch_of_one_value_is_zero() -> None:
     out = run(Patch(np.full((4, 4), 7, dtype=np.float32)), {"op": "percentile_stretch", "low": 1, "high": 99})
     assert not out.values.any()
