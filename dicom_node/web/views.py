@@ -107,7 +107,7 @@ def evidence_text(evidence: Mapping[str, Any]) -> str:
     of = f"of instance {source['sop_instance_uid']}"
     if source.get("frame") is not None:
         of += f", frame {source['frame']}"
-    share = f"; carries {percent(evidence['share'])} of the positive evidence"
+    share = f"; carries {evidence['share'] * 100:.0f} % of the positive evidence"
     if evidence.get("outline"):
         columns = [point[0] for point in evidence["outline"]]
         rows = [point[1] for point in evidence["outline"]]

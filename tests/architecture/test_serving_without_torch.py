@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,13 +37,21 @@ def test_no_module_of_the_node_brings_in_the_training_stack() -> None:
     assert not set(loaded.split()) & set(FORBIDDEN)
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Not below pytest's own folder, which is private to its owner: root's PostgreSQL runs as another user."""
+    with tempfile.TemporaryDirectory(prefix="m3node", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.mark.peer
-def test_a_node_at_work_never_loads_the_training_stack(tmp_path: Path) -> None:
+def test_a_node_at_work_never_loads_the_training_stack(folder: Path) -> None:
     """From start to delivered report; Python itself lists every import of the process (-X importtime)."""
     sample = ROOT / "dicom_node" / "assets" / "samples" / "xray"
-    with running_store_scp(tmp_path / "archive", ae_title="ARCHIVE") as archive:
+    with running_store_scp(folder / "archive", ae_title="ARCHIVE") as archive:
         node = NodeProcess(
-            tmp_path / "node",
+            folder / "node",
             bundle=ROOT / "tests" / "contract" / "bundle_v1_tiny",
             archives=[
                 {
@@ -56,12 +66,10 @@ def test_a_node_at_work_never_loads_the_training_stack(tmp_path: Path) -> None:
             settings={"study": {"quiet_seconds": 0.2}, "spool": {"min_free_bytes": 0}},
             environment={"PYTHONPROFILEIMPORTTIME": "1"},
         )
-        try:
+        with node:
             node.start()
             store_scu([sample], node.dicom_port, called=node.ae_title)
             wait_until(lambda: bool(archive.files()), "report in the archive", 60)
-        finally:
-            node.stop()
     log = node.log.read_text(encoding="utf-8", errors="replace")
     loaded = set(re.findall(r"^import time:.*\| +([A-Za-z_]\w*)", log, flags=re.MULTILINE))
     assert {"onnxruntime", "highdicom", "procrastinate"} <= loaded, "the list of imports is not complete"

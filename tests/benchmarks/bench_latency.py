@@ -163,7 +163,7 @@ def run(options: argparse.Namespace, folder: Path, console: Console) -> tuple[di
             deliver_to=["archive"],
             settings={"study": {"quiet_seconds": QUIET_SECONDS}, "spool": {"min_free_bytes": 0}},
         )
-        try:
+        with node:
             first = node.start()
             console.print(f"first start, with a new database: {first:.2f} s")
             samples: dict[str, list[dict[str, float]]] = {}
@@ -175,8 +175,6 @@ def run(options: argparse.Namespace, folder: Path, console: Console) -> tuple[di
                         samples.setdefault(study.name, []).append(parts)
                     console.print(f"run {number} {study.name}: {parts['total']:.0f} ms", style="dim")
             starts = [restart(node) for _ in range(runs)]
-        finally:
-            node.stop()
     medians = {
         name: {part: statistics.median(each[part] for each in found) for part in PARTS}
         for name, found in samples.items()

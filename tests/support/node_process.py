@@ -21,6 +21,8 @@ from tests.support.waiting import free_port
 class NodeProcess:
     """One node, which can be stopped or killed and started again on the same ports with the same data.
 
+    In a `with` block it is stopped at the end, whatever happened; `start` is left to the block.
+
     folder        where its data, configuration and log live
     bundle        None: the one that ships
     archives      tables of [[archives]]; `deliver_to` names those that get the reports of sent studies
@@ -60,6 +62,12 @@ class NodeProcess:
         for archive in archives:
             lines += ["[[archives]]", *(f"{key} = {_toml(value)}" for key, value in archive.items())]
         self._configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def start(self, *, ready_within: float = 60.0) -> float:
         """Start it, and return the seconds until /health said 200."""

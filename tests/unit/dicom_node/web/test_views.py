@@ -24,6 +24,12 @@ def test_evidence_names_the_frame() -> None:
     assert evidence_text(evidence_to_json(evidence)) == expected
 
 
+def test_a_share_of_all_is_told_as_all() -> None:
+    evidence = Evidence(SOURCE, span=(0.0, 10.0), share=1.0)
+    told = evidence_text(evidence_to_json(evidence))
+    assert told == "0.0 s to 10.0 s of instance 1.2.3, frame 4; carries 100 % of the positive evidence"
+
+
 def test_evidence_without_region_is_the_whole_object() -> None:
     assert evidence_text(evidence_to_json(Evidence(SOURCE))) == "the whole of instance 1.2.3, frame 4"
 
