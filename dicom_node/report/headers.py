@@ -11,8 +11,10 @@ from copy import deepcopy
 from datetime import timedelta, timezone
 
 from pydicom.charset import python_encoding
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 
 from dicom_node.errors import ReportError
 from dicom_node.records import Code
@@ -173,7 +175,7 @@ def _copy_first(keyword: str, headers: Iterable[Dataset], into: Dataset) -> None
 
 def _copy(keyword: str, header: Dataset) -> DataElement | None:
     """One element, its text decoded at every depth. None where the source has none, or one that is broken
-    (a weight that is no number): the report neither repairs it nor fails for it."""
+    (of a length that its VR does not have): the report neither repairs it nor fails for it."""
     if keyword not in header:
         return None
     try:
@@ -181,9 +183,9 @@ def _copy(keyword: str, header: Dataset) -> DataElement | None:
         if copied.VR == "SQ":
             for item in copied.value:
                 item.decode()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, BytesLengthException):
         return None
-    return copied
+    return copied if dictionary_VR(copied.tag) == copied.VR else None
 
 
 def character_set(headers: Sequence[Dataset], own_text: Iterable[str]) -> str | list[str]:

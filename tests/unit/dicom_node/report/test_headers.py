@@ -132,11 +132,10 @@ def test_a_patient_without_anything_still_has_every_required_attribute() -> None
 
 def test_a_broken_attribute_of_the_source_is_left_out() -> None:
     header = as_received(cr()[0])
-    header._dict[Tag("PatientWeight")] = RawDataElement(
-        Tag("PatientWeight"), "DS", 6, b"heavy ", 0, False, True
-    )
+    tag = Tag("PregnancyStatus")
+    header._dict[tag] = RawDataElement(tag, "US", 3, b"\x01\x00\x00", 0, False, True)  # US has two bytes
     report = reported(header)
-    assert "PatientWeight" not in report
+    assert "PregnancyStatus" not in report
     assert report.PatientAge == "075Y"
 
 
