@@ -39,7 +39,7 @@ def test_no_module_of_the_node_brings_in_the_training_stack() -> None:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Not below pytest's own folder, which is private to its owner: root's PostgreSQL runs as another user."""
+    """Not below pytest's own folder, which only its owner may enter: root's PostgreSQL is another user."""
     with tempfile.TemporaryDirectory(prefix="m3node", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
