@@ -21,6 +21,7 @@ from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    RLELossless,
 )
 
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
@@ -39,6 +40,10 @@ DCT = (
     UID("1.2.840.10008.1.2.4.55"),  # full progression, retired
 )
 
+TRUSTED: Mapping[UID, str] = {RLELossless: "pydicom"}
+"""The plugin that alone may decode a syntax. RLE: on damaged data pylibjpeg's Rust panics, which is no
+Exception and would end a worker, and imagecodecs' C reads past its buffer."""
+
 
 def installed() -> Mapping[str, tuple[str, ...]]:
     """Transfer Syntax UIDs that this machine can decode, with the names of the decoders that can."""
@@ -56,6 +61,8 @@ def _decoders(uid: UID) -> tuple[str, ...]:
         return ()
     if not decoder.is_available:
         return ()
+    if uid in TRUSTED:
+        return (TRUSTED[uid],)
     return tuple(decoder.available_plugins) if uid.is_encapsulated else ("pydicom",)
 
 
@@ -177,5 +184,6 @@ def _decode(
         signed = number(loaded.header, "PixelRepresentation") == 1
         return decode_jpeg(data, stream, photometric, count(loaded.header, "BitsStored"), signed)
     single = {**options, "number_of_frames": 1, "pixel_keyword": "PixelData", "pixel_vr": "OB"}
-    pixels, _ = get_decoder(uid).as_array(encapsulate([data]), index=0, **single)
+    plugin = TRUSTED.get(uid, "")
+    pixels, _ = get_decoder(uid).as_array(encapsulate([data]), index=0, decoding_plugin=plugin, **single)
     return pixels

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pixel_objects import SAMPLES, base, put_pixels, radiograph, save
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.encaps import encapsulate, encapsulate_extended, get_frame
 from pydicom.pixels.processing import convert_color_space
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
@@ -150,6 +150,29 @@ def test_lossless_streams(tmp_path: Path, syntax: str) -> None:
     ds.PixelData = encapsulate([encode(frame, **options) for frame in GREY])
     ds.file_meta.TransferSyntaxUID = syntax
     np.testing.assert_array_equal(np.stack(list(read_frames(loaded(tmp_path, ds), [2, 0]))), GREY[[2, 0]])
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
+def test_rle(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 3, shape).astype(np.uint8)
+    ds = radiograph(pixels) if len(shape) == 2 else put_pixels(radiograph(GREY[0]), pixels, "RGB")
+    ds.compress(RLELossless)
+    np.testing.assert_array_equal(read_frame(loaded(tmp_path, ds)), pixels)
+
+
+def test_damaged_rle_ends_in_an_input_error(tmp_path: Path) -> None:
+    ds = radiograph(GREY[0])
+    ds.compress(RLELossless)
+    rng = np.random.default_rng(6)
+    good = get_frame(ds.PixelData, 0, number_of_frames=1)
+    for _ in range(200):
+        data = np.frombuffer(good, dtype=np.uint8).copy()
+        data[rng.integers(0, len(data), 6)] = rng.integers(0, 256, 6)
+        ds.PixelData = encapsulate([data.tobytes()])
+        try:
+            assert read_frame(loaded(tmp_path, ds)).shape == (20, 30)
+        except UnreadableObjectError as error:
+            assert error.reason == "broken-pixels"  # noqa: PT017 - either ending is right
 
 
 def test_frames_in_fragments_with_an_extended_offset_table(tmp_path: Path) -> None:
