@@ -90,12 +90,11 @@ def supported_contexts(extra: Sequence[str] = ()) -> list[PresentationContext]:
         if uid_to_service_class(uid) is not StorageServiceClass:
             register_uid(uid, keyword, StorageServiceClass)
     syntaxes = [UID(uid) for uid in transfer_syntaxes()]
-    return [_context(VERIFICATION, syntaxes[:2])] + [
-        _context(uid, syntaxes) for uid in storage_classes(extra)
-    ]
+    storage = [_context(uid, syntaxes) for uid in storage_classes(extra)]
+    return [_context(VERIFICATION, syntaxes[: len(PREFERRED)]), *storage]
 
 
-def _context(sop_class: str, syntaxes: list[UID]) -> SharedContext:
+def _context(sop_class: str, syntaxes: list[UID]) -> PresentationContext:
     context = SharedContext()
     context.abstract_syntax = UID(sop_class)
     context.transfer_syntax.extend(syntaxes)  # one by one through the setter they are validated each time

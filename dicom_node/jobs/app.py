@@ -1,8 +1,7 @@
 """Workers: procrastinate on the node's own PostgreSQL.
 
     app = make_app(url, work, outcomes)
-    worker = WorkerThread(app); worker.start(); ...; worker.stop()      in `serve`
-    run_worker(app)                                                    `dicom-node worker`, until SIGTERM
+    worker = WorkerThread(app); worker.start(); ...; worker.stop()
 
 A worker says every second that it lives. The jobs of one that has been silent for a while are put back on
 the queue by any other worker; those of a node that was killed, at once when it starts again (see
@@ -59,25 +58,8 @@ def make_app(url: str, work: Work, outcomes: Outcomes) -> App:
     return app
 
 
-def run_worker(app: App, concurrency: int = 1) -> None:
-    """Work in the foreground until SIGINT or SIGTERM; the jobs in hand are finished first.
-
-    To be called from the main thread.
-    """
-
-    async def until_signalled() -> None:
-        async with app.open_async():
-            sweeper = asyncio.create_task(_sweep(app))
-            try:
-                await _work(app, concurrency, signals=True)
-            finally:
-                await _cancel(sweeper)
-
-    asyncio.run(until_signalled())
-
-
 class WorkerThread:
-    """A worker beside other things in one process. It comes back by itself when the database does."""
+    """A worker in a thread of its own. It comes back by itself when the database does."""
 
     def __init__(self, app: App, concurrency: int = 1) -> None:
         self._app = app
@@ -118,7 +100,7 @@ class WorkerThread:
 
     async def _until_stopped(self, stopping: asyncio.Event) -> None:
         async with self._app.open_async():
-            worker = asyncio.create_task(_work(self._app, self._concurrency, signals=False))
+            worker = asyncio.create_task(_work(self._app, self._concurrency))
             sweeper = asyncio.create_task(_sweep(self._app))
             told = asyncio.create_task(stopping.wait())
             try:
@@ -132,7 +114,7 @@ class WorkerThread:
                 await _cancel(sweeper)
 
 
-async def _work(app: App, concurrency: int, *, signals: bool) -> None:
+async def _work(app: App, concurrency: int) -> None:
     await app.run_worker_async(
         queues=[QUEUE],
         name="dicom-node",
@@ -140,7 +122,7 @@ async def _work(app: App, concurrency: int, *, signals: bool) -> None:
         fetch_job_polling_interval=POLL_SECONDS,
         listen_notify=True,
         delete_jobs="successful",
-        install_signal_handlers=signals,
+        install_signal_handlers=False,
         shutdown_graceful_timeout=GRACE_SECONDS,
         update_heartbeat_interval=HEARTBEAT_SECONDS,
         stalled_worker_timeout=STALLED_SECONDS,
