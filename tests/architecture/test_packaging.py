@@ -1,4 +1,4 @@
-"""An installation from a wheel has all that a checkout has: templates, schema, recipes, samples, the bundle."""
+"""An installation from a wheel has what a checkout has: templates, schema, recipes, samples, the bundle."""
 
 import tomllib
 
