@@ -93,19 +93,13 @@ def _processing(_: Dataset) -> str:
     )
 
 
-def _enhanced(_: Dataset) -> str:
-    raise UnsupportedObjectError(
-        "enhanced-multi-frame", "Enhanced multi-frame CT is not read; send the series as CT Image Storage."
-    )
-
-
 RULES: Mapping[UID, Callable[[Dataset], str]] = {
     ComputedRadiographyImageStorage: lambda _: "radiograph",
     DigitalXRayImageStorageForPresentation: lambda _: "radiograph",
     DigitalXRayImageStorageForProcessing: _processing,
     CTImageStorage: lambda _: "ct",
-    EnhancedCTImageStorage: _enhanced,
-    LegacyConvertedEnhancedCTImageStorage: _enhanced,
+    EnhancedCTImageStorage: lambda _: "ct",
+    LegacyConvertedEnhancedCTImageStorage: lambda _: "ct",
     OphthalmicPhotography8BitImageStorage: lambda _: "retina",
     OphthalmicPhotography16BitImageStorage: lambda _: "retina",
     SecondaryCaptureImageStorage: _capture,

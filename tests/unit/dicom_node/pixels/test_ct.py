@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pixel_objects import SAMPLES, ct_slice, encoder, save
+from pixel_objects import SAMPLES, base, ct_slice, encoder, put_pixels, save
 from pydicom.dataset import Dataset
+from pydicom.uid import EnhancedCTImageStorage
 
 from dicom_node.errors import BundleFormatError
 from dicom_node.pixels.headers import walk
@@ -136,3 +138,73 @@ def test_a_bundle_without_a_number_of_slices_is_refused(tmp_path: Path) -> None:
         read_study([save(ct_slice(0, 0), tmp_path)], {"ct": encoder("ct")})
     with pytest.raises(BundleFormatError, match="whole"):
         read_study([save(ct_slice(0, 0), tmp_path)], {"ct": encoder("ct", slices=1.5)})
+
+
+def enhanced(places: Sequence[float], **shared_values: object) -> Dataset:
+    """One multi-frame object whose frames hold 10 HU per mm of their place; the scale is shared."""
+    ds = base(EnhancedCTImageStorage, "CT")
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    stored = np.stack([np.full((8, 8), 1024 + 10 * int(z), dtype=np.uint16) for z in places])
+    put_pixels(ds, stored, "MONOCHROME2", 12)
+    ds.NumberOfFrames = len(places)
+    scale, orientation, shared = Dataset(), Dataset(), Dataset()
+    scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = 1, -1024, "HU"
+    for name, value in shared_values.items():
+        setattr(scale, name, value)
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared.PixelValueTransformationSequence = [scale]
+    shared.PlaneOrientationSequence = [orientation]
+    ds.SharedFunctionalGroupsSequence = [shared]
+    ds.PerFrameFunctionalGroupsSequence = []
+    for z in places:
+        position, frame = Dataset(), Dataset()
+        position.ImagePositionPatient = [0, 0, z]
+        frame.PlanePositionSequence = [position]
+        ds.PerFrameFunctionalGroupsSequence.append(frame)
+    return ds
+
+
+def test_a_multi_frame_object_is_a_series(tmp_path: Path) -> None:
+    read = run(tmp_path, 8, enhanced([20, 0, 10]))
+    assert levels(read) == [0, 100, 200]
+    assert [s.frame for s in read.views[0].sources] == [2, 3, 1]
+    assert [s.source.frame for s in read.views[0].samples] == [2, 3, 1]
+    assert read.skipped == ()
+
+
+def test_frames_of_a_multi_frame_object_are_sampled(tmp_path: Path) -> None:
+    read = run(tmp_path, 2, enhanced(range(8)))
+    assert levels(read) == [20, 60]
+    assert read.skipped == (), "the object was used"
+    assert "2 of 8" in read.views[0].notes[0]
+
+
+def test_several_multi_frame_objects_are_one_series(tmp_path: Path) -> None:
+    assert levels(run(tmp_path, 8, enhanced([20, 30]), enhanced([0, 10]))) == [0, 100, 200, 300]
+
+
+def test_multi_frame_objects_that_are_refused(tmp_path: Path) -> None:
+    def reason(ds: Dataset) -> str:
+        read = run(tmp_path, 4, ds)
+        assert read.views == ()
+        return read.skipped[0].reason
+
+    assert reason(enhanced([0, 10], RescaleType="US")) == "not-hounsfield"
+    placeless = enhanced([0, 10])
+    del placeless.PerFrameFunctionalGroupsSequence
+    assert reason(placeless) == "multi-frame"
+    cut = enhanced([0, 10])
+    cut.PixelData = cut.PixelData[:10]
+    assert reason(cut) == "broken-pixels"
+
+
+def test_equally_large_groups_do_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
+    objects = [ct_slice(0, 10), ct_slice(1, 10), ct_slice(0, 20, size=8), ct_slice(1, 20, size=8)]
+    assert levels(run(tmp_path, 4, *objects)) == levels(run(tmp_path, 4, *objects[::-1]))
+
+
+def test_an_operation_that_refuses_a_slice_does_not_stop_the_series(tmp_path: Path) -> None:
+    dark = {"ct": encoder("ct", {"op": "crop_field", "threshold": 0.5}, slices=4)}
+    read = read_study([save(ct_slice(z, hu), tmp_path) for z, hu in ((0, -500), (1, 500))], dark)
+    assert len(read.views[0].samples) == 1
+    assert [s.reason for s in read.skipped] == ["no-fundus-field"]

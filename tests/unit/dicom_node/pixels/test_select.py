@@ -11,7 +11,6 @@ from pydicom.uid import (
     ComprehensiveSRStorage,
     DigitalXRayImageStorageForProcessing,
     EncapsulatedPDFStorage,
-    EnhancedCTImageStorage,
     GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
     MRImageStorage,
@@ -84,7 +83,6 @@ def test_other_refusals(tmp_path: Path) -> None:
     assert reason(tmp_path, base(MRImageStorage, "MR")) == "unsupported-sop-class"
     assert reason(tmp_path, base("1.2.999.1", "MR")) == "unsupported-sop-class"
     assert reason(tmp_path, base(DigitalXRayImageStorageForProcessing, "DX")) == "for-processing"
-    assert reason(tmp_path, base(EnhancedCTImageStorage, "CT")) == "enhanced-multi-frame"
     assert reason(tmp_path, radiograph(GREY), {"ct": ALL["ct"]}) == "no-encoder"
 
 
