@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from m3bind.checkpoint import Tower, load_weights, make_text_tower, make_tower, save_weights
@@ -78,11 +79,16 @@ def merge_lora(tower: TextTower) -> None:
 
 
 def training_features(
-    recipe: Recipe, modality: str, tower: Tower, cache: Path, progress: Progress
+    recipe: Recipe, modality: str, tower: Tower, kept: Path, cache: Path, progress: Progress
 ) -> tuple[Tensor, list[Example]]:
-    """(V, N, C) pooled features of the training images by a trained tower, and the examples."""
+    """(V, N, C) pooled features of the training images by a trained tower, and the examples.
+
+    Read from `kept` where the stage before left them there: binding moves only what comes after them.
+    """
     part = recipe.modalities[modality]
     found = list(examples(recipe, modality, "train"))
+    if kept.is_file():
+        return load_file(kept)["features"], found
     if isinstance(tower, WaveformTower):
         with torch.inference_mode():
             return tower.pooled(torch.from_numpy(inputs(part, found)))[None], found
@@ -167,7 +173,8 @@ def load_sides(
     texts: list[str] = []
     for modality in recipe.modalities:
         tower, text = load_side_towers(recipe, modality, stage)
-        features, found = training_features(recipe, modality, tower, cache, progress)
+        kept = stage / f"features-{modality}.safetensors"
+        features, found = training_features(recipe, modality, tower, kept, cache, progress)
         captions = caption_pool(modality)
         sides[modality] = Side(tower, text, features.clone(), found, captions, len(texts))
         texts += [c.text for c in captions]
@@ -183,3 +190,5 @@ def bind(recipe: Recipe, work: Path, cache: Path, progress: Progress) -> None:
     for modality, side in sides.items():
         save_weights(side.tower, work / "stages" / "bind" / f"image-{modality}.safetensors")
         save_weights(side.text, work / "stages" / "bind" / f"text-{modality}.safetensors")
+        features = {"features": side.features.contiguous()}
+        save_file(features, work / "stages" / "bind" / f"features-{modality}.safetensors")

@@ -1,7 +1,7 @@
 """What is frozen is computed once: the maps of the lower image blocks, kept on disk.
 
-The key of a cache file covers all that decides its content: the files, the preprocessing operations and their
-code, the augmentation, the seed, and the frozen weights.
+The key of a cache file covers all that decides its content: the files, the preprocessing operations, the
+augmentation, what both make of a first example, the seed, and the frozen weights.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dicom_node.pixels import ops
 from dicom_node.pixels.ops import compile_operations
 from m3bind.config import ImageTowerRecipe, ModalityRecipe, Recipe
-from m3bind.data import augment as augmentation
 from m3bind.data.augment import augment_image
 from m3bind.data.examples import Example
-from m3bind.loop import Progress
+from m3bind.loop import Progress, half_precision
 from m3bind.towers.image import ImageTower
 
 BATCH = 32
@@ -38,9 +36,14 @@ def inputs(part: ModalityRecipe, found: Sequence[Example]) -> NDArray[np.float32
     return np.stack([step(example.load()).values for example in found])
 
 
-def _code_digest() -> str:
-    texts = [Path(str(module.__file__)).read_bytes() for module in (ops, augmentation)]
-    return hashlib.sha256(b"".join(texts)).hexdigest()
+def _sample_digest(part: ModalityRecipe, found: Sequence[Example], variants: int, seed: int) -> str:
+    """What preprocessing and augmentation make of the first example today: it changes when they do."""
+    step, patch = compile_operations(part.preprocess), found[0].load()
+    digest = hashlib.sha256(np.round(step(patch).values, 3).tobytes())
+    if variants > 1:
+        shown = augment_image(patch, part.augment, np.random.default_rng(seed))
+        digest.update(np.round(step(shown).values, 3).tobytes())
+    return digest.hexdigest()
 
 
 def _key(part: ModalityRecipe, found: Sequence[Example], variants: int, seed: int, tower: ImageTower) -> str:
@@ -56,7 +59,7 @@ def _key(part: ModalityRecipe, found: Sequence[Example], variants: int, seed: in
         "variants": variants,
         "seed": seed if variants > 1 else 0,
         "weights": weights.hexdigest(),
-        "code": _code_digest(),
+        "sample": _sample_digest(part, found, variants, seed),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -126,8 +129,8 @@ def _compute(
 
 def pooled_features(tower: ImageTower, maps: Tensor) -> Tensor:
     """(N, C, h, w) float16 maps through the upper blocks: (N, 1280) float32."""
-    with torch.inference_mode():
-        parts = [tower.pooled(maps[i : i + 128].float()) for i in range(0, len(maps), 128)]
+    with torch.inference_mode(), half_precision():
+        parts = [tower.pooled(maps[i : i + 128].float()).float() for i in range(0, len(maps), 128)]
     return torch.cat(parts)
 
 
