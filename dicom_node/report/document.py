@@ -111,7 +111,9 @@ def _document(
     _series_and_equipment(report, context)
     _general(report, assessment, headers, told, context)
     report.update(root)
-    report.SpecificCharacterSet = sources.character_set(told, _texts(root, context))
+    character_set = sources.character_set(told, _texts(root, context))
+    if character_set is not None:
+        report.SpecificCharacterSet = character_set
     report.file_meta = _file_meta(report)
     return report
 

@@ -74,6 +74,16 @@ TYPE_3 = tuple(_TYPE_3.split())
 """Patient (C.7.1.1), Clinical Trial Subject and Study (C.7.1.3, C.7.2.3), General Study (C.7.2.1) and Patient
 Study (C.7.2.2): copied where the source has them."""
 
+ANIMAL_TYPE_2 = (
+    "PatientBreedDescription",
+    "PatientBreedCodeSequence",
+    "BreedRegistrationSequence",
+    "ResponsiblePerson",
+    "ResponsibleOrganization",
+    "PatientSexNeutered",
+)
+"""Of the same modules, present for a patient with a species (type 2C)."""
+
 REQUEST_TYPE_2 = (
     "AccessionNumber",
     "PlacerOrderNumberImagingServiceRequest",
@@ -121,9 +131,9 @@ def patient_and_study(headers: Sequence[Dataset]) -> Dataset:
     told = Dataset()
     for keyword in (*TYPE_2, *TYPE_3):
         _copy_first(keyword, headers, told)
-    for keyword in TYPE_2:
-        if keyword not in told:
-            setattr(told, keyword, None)
+    _fill_empty(told, TYPE_2)
+    if told.get("PatientSpeciesDescription") or told.get("PatientSpeciesCodeSequence"):
+        _fill_empty(told, ANIMAL_TYPE_2)
     removed = told.get("PatientIdentityRemoved") == "YES"
     if (
         removed
@@ -160,10 +170,15 @@ def _request_item(request: Dataset, header: Dataset, study_uid: str) -> Dataset:
     item.StudyInstanceUID = request.get("StudyInstanceUID") or study_uid
     for keyword in (*REQUEST_TYPE_2, *REQUEST_TYPE_3):
         _copy_first(keyword, (request, header), item)
-    for keyword in REQUEST_TYPE_2:
-        if keyword not in item:
-            setattr(item, keyword, [] if keyword.endswith("Sequence") else None)
+    _fill_empty(item, REQUEST_TYPE_2)
     return item
+
+
+def _fill_empty(dataset: Dataset, keywords: Iterable[str]) -> None:
+    """Attributes of type 2 that nobody tells are there, and empty (PS3.5 section 7.4.3)."""
+    for keyword in keywords:
+        if keyword not in dataset:
+            setattr(dataset, keyword, [] if keyword.endswith("Sequence") else None)
 
 
 def _copy_first(keyword: str, headers: Iterable[Dataset], into: Dataset) -> None:
@@ -188,8 +203,9 @@ def _copy(keyword: str, header: Dataset) -> DataElement | None:
     return copied if dictionary_VR(copied.tag) == copied.VR else None
 
 
-def character_set(headers: Sequence[Dataset], own_text: Iterable[str]) -> str | list[str]:
+def character_set(headers: Sequence[Dataset], own_text: Iterable[str]) -> str | list[str] | None:
     """Value of (0008,0005) for the report: that of the sources, so that names keep their very bytes.
+    None where they name none: the attribute is then left out, for it must not be empty.
 
     UTF-8 instead when the sources differ among themselves, name a set that nobody knows, or when a text of
     our own is beyond ASCII, which not every set can hold.
@@ -198,7 +214,9 @@ def character_set(headers: Sequence[Dataset], own_text: Iterable[str]) -> str | 
     chosen = sets.pop() if len(sets) == 1 else (UTF8,)
     if not all(name in python_encoding for name in chosen) or not all(text.isascii() for text in own_text):
         return UTF8
-    return chosen[0] if len(chosen) == 1 else list(chosen)
+    if len(chosen) > 1:
+        return list(chosen)
+    return chosen[0] or None
 
 
 def _as_list(value: object) -> list[str]:

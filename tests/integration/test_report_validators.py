@@ -91,7 +91,19 @@ def in_a_trial(header: Dataset) -> None:
     ]
 
 
-ODD = [without_identity, without_name_or_accession, japanese, in_a_trial]
+def an_animal(header: Dataset) -> None:
+    header.PatientSpeciesDescription = "Dog"
+    header.ResponsiblePerson = "Owner^An"
+    header.ResponsiblePersonRole = "OWNER"
+
+
+def without_character_set(header: Dataset) -> None:
+    del header.SpecificCharacterSet
+    header.PatientName = "Plain^Name"
+    header.ReferringPhysicianName = "Plain^Doctor"
+
+
+ODD = [an_animal, without_character_set, without_identity, without_name_or_accession, japanese, in_a_trial]
 
 
 @pytest.mark.parametrize("make_odd", ODD)

@@ -1,10 +1,12 @@
 """The report as an object: modules, forms, determinism, bytes."""
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from highdicom.sr import srread
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     Comprehensive3DSRStorage,
@@ -15,6 +17,7 @@ from pydicom.uid import (
 
 from dicom_node.errors import ReportError
 from dicom_node.records import SourceRef
+from dicom_node.report import codes
 from dicom_node.report.context import PriorReport, ReportForm, form_uid
 from dicom_node.report.document import SOP_CLASSES, build_report, convert_form, encode_part10
 from tests.support.assessments import DEVICE, assessment_of, context_of
@@ -184,3 +187,21 @@ def test_a_value_that_cannot_be_written_is_a_report_error() -> None:
     report["PregnancyStatus"]._value = 70_000  # US holds 65535
     with pytest.raises(ReportError, match="cannot be encoded"):
         encode_part10(report)
+
+
+@pytest.mark.parametrize("kind", sorted(set(SOURCES) - {"ecg"}))
+def test_highdicom_finds_the_groups_again(kind: str) -> None:
+    headers = SOURCES[kind]()
+    assessment = assessment_of(kind, headers)
+    read = srread(io.BytesIO(encode_part10(build_report(assessment, headers, context_of(headers)))))
+    planar, other = (
+        read.content.get_planar_roi_measurement_groups(),
+        read.content.get_image_measurement_groups(),
+    )
+    groups = other if kind == "ct" else planar
+    assert len(groups) == 3
+    for finding in assessment.findings:
+        (group,) = (g for g in groups if g.finding_type.value == finding.code.value)
+        assert group.get_measurements()[0].value == round(100 * finding.probability, 2)
+        (presence,) = group.get_qualitative_evaluations()
+        assert presence.value.value == codes.PRESENCE_VALUES[finding.presence].value

@@ -81,7 +81,8 @@ def test_names_keep_their_character_set_and_their_bytes(
     report = reported(header)
     assert bytes(report.get_item("PatientName").value) == original
     assert str(report.PatientName) == name
-    assert (report.SpecificCharacterSet or None) == character_set
+    assert report.get("SpecificCharacterSet") == character_set
+    assert ("SpecificCharacterSet" in report) == (character_set is not None)
 
 
 def test_sources_of_several_character_sets_become_utf_8() -> None:
@@ -162,6 +163,15 @@ def test_a_removed_identity_needs_a_method() -> None:
     assert "DeidentificationMethod" not in reported(header)
     header.PatientIdentityRemoved = "NO"
     assert "DeidentificationMethod" not in reported(header)
+
+
+def test_an_animal_has_the_attributes_of_an_animal() -> None:
+    header = cr()[0]
+    header.PatientSpeciesDescription = "Dog"
+    report = reported(header)
+    for keyword in sources.ANIMAL_TYPE_2:
+        assert not report[keyword].value
+    assert "PatientBreedDescription" not in reported(cr()[0])
 
 
 def test_the_request_is_kept() -> None:
