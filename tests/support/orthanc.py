@@ -85,7 +85,11 @@ class OrthancServer:
             self._process = subprocess.Popen(
                 [self._program, configuration], stdout=log, stderr=subprocess.STDOUT, env=environment
             )
-        wait_until(self._ready, f"answer from Orthanc; its log is {self.log}", 30.0)
+        try:
+            wait_until(self._ready, f"answer from Orthanc; its log is {self.log}", 30.0)
+        except BaseException:
+            self.kill()
+            raise
 
     def _ready(self) -> bool:
         if not self.running:
