@@ -9,18 +9,19 @@ bounded by a PDU, and the later rename stays on one file system.
 from __future__ import annotations
 
 import queue
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.dsutils import create_file_meta, decode, encode_file_meta
+from pynetdicom.dsutils import decode
 from pynetdicom.pdu_primitives import P_DATA
 
 from dicom_node.errors import StorageError
@@ -81,6 +82,7 @@ class SpoolingProvider(DIMSEServiceProvider):
         self._request: C_STORE | None = None
         self._context_id = 0
         self._reception: Reception | None = None
+        self._syntaxes: dict[int, str] = {}
 
     def receive_primitive(self, primitive: P_DATA) -> None:
         """Take the fragments of one P-DATA (PS3.8 section 9.3.5), in the network thread."""
@@ -133,12 +135,12 @@ class SpoolingProvider(DIMSEServiceProvider):
 
     def _open(self, context_id: int, command: Dataset) -> Reception:
         syntax = self._syntax_of(context_id)
-        meta = create_file_meta(
-            sop_class_uid=command.get("AffectedSOPClassUID"),
-            sop_instance_uid=command.get("AffectedSOPInstanceUID"),
-            transfer_syntax=UID(syntax),
+        head = file_head(
+            str(command.get("AffectedSOPClassUID", "")),
+            str(command.get("AffectedSOPInstanceUID", "")),
+            syntax,
+            str(self.assoc.requestor.ae_title),
         )
-        head = b"\x00" * 128 + b"DICM" + encode_file_meta(meta)
         reception = Reception(None, len(head), syntax)
         try:
             reception.draft = self._intake.draft()
@@ -149,10 +151,13 @@ class SpoolingProvider(DIMSEServiceProvider):
 
     def _syntax_of(self, context_id: int) -> str:
         """The transfer syntax that was agreed on; an unknown context ends the association later."""
-        for context in self.assoc.accepted_contexts:
-            if context.context_id == context_id:
-                return str(context.transfer_syntax[0])
-        return ""
+        if not self._syntaxes:  # they stay the same for the whole association, and asking is slow
+            self._syntaxes = {
+                context.context_id: str(context.transfer_syntax[0])
+                for context in self.assoc.accepted_contexts
+                if context.context_id is not None
+            }
+        return self._syntaxes.get(context_id, "")
 
     def _take_data(self, value: bytes) -> None:
         reception, request = self._reception, self._request
@@ -179,3 +184,30 @@ def _primitive(message: C_STORE_RQ) -> C_STORE:
     primitive = message.message_to_primitive()
     assert isinstance(primitive, C_STORE)  # noqa: S101 - decided by the command field
     return primitive
+
+
+def file_head(sop_class: str, sop_instance: str, transfer_syntax: str, source_ae: str) -> bytes:
+    """Preamble, prefix and file meta information (PS3.10 section 7.1), in Explicit VR Little Endian.
+
+    Written here rather than by pydicom, which takes a millisecond for it: a fifth of what an instance costs.
+    """
+    group = b"".join(
+        (
+            struct.pack("<HH2sHI", 2, 0x0001, b"OB", 0, 2) + b"\x00\x01",
+            _element(0x0002, b"UI", sop_class),
+            _element(0x0003, b"UI", sop_instance),
+            _element(0x0010, b"UI", transfer_syntax),
+            _element(0x0012, b"UI", str(PYNETDICOM_IMPLEMENTATION_UID)),
+            _element(0x0013, b"SH", str(PYNETDICOM_IMPLEMENTATION_VERSION)),
+            _element(0x0016, b"AE", source_ae.strip()),
+        )
+    )
+    return b"\x00" * 128 + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(group)) + group
+
+
+def _element(number: int, vr: bytes, value: str) -> bytes:
+    """One element of group 2; UIDs are padded with a null, text with a space (PS3.5 section 6.2)."""
+    content = value.encode("ascii", "replace")
+    if len(content) % 2:
+        content += b"\x00" if vr == b"UI" else b" "
+    return struct.pack("<HH2sH", 2, number, vr, len(content)) + content
