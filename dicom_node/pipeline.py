@@ -22,7 +22,7 @@ from typing import Protocol
 import structlog
 from pydicom import Dataset, dcmread
 
-from dicom_node.archive.protocol import ReportArchive, SopClassRefusedError, StudySource
+from dicom_node.archive.protocol import OWN_MANUFACTURER, ReportArchive, SopClassRefusedError, StudySource
 from dicom_node.bundle.manifest import Encoder
 from dicom_node.errors import ArchiveRefusedError, ReportError
 from dicom_node.pixels.ground import load_header
@@ -42,8 +42,6 @@ from dicom_node.store.states import Finished, Job
 log = structlog.get_logger(__name__)
 
 PACKAGE = "m3bind-pacs"
-MANUFACTURER = "M3Bind PACS"
-"""(0008,0070) of every report; the Orthanc plugin knows our own reports by it."""
 
 FALLBACK_FORMS = (ReportForm.COMPREHENSIVE, ReportForm.ENHANCED)
 """Tried in this order where an archive refuses Comprehensive 3D SR."""
@@ -110,7 +108,7 @@ def this_device(installation: str, name: str) -> DeviceObserver:
     return DeviceObserver(
         name=name,
         uid=derived_uid("device", installation),
-        manufacturer=MANUFACTURER,
+        manufacturer=OWN_MANUFACTURER,
         model="dicom-node",
         serial_number=installation,
         software_version=version(PACKAGE),

@@ -18,7 +18,12 @@ STUDY = "0123abcd-0123abcd-0123abcd-0123abcd-0123abcd"
 
 
 def test_everybody_means_the_same_by_our_own_objects() -> None:
-    assert OWN_MANUFACTURER == pipeline.MANUFACTURER == events.OWN_MANUFACTURER == objects.MANUFACTURER
+    assert (
+        pipeline.this_device("x", "y").manufacturer
+        == OWN_MANUFACTURER
+        == events.OWN_MANUFACTURER
+        == objects.MANUFACTURER
+    )
 
 
 def test_it_gives_studies_too() -> None:
