@@ -126,7 +126,8 @@ def _procedure(assessment: Assessment) -> CodeContentItem:
 
 
 def _sources_read(assessment: Assessment, by_uid: Mapping[str, Dataset]) -> list[Dataset]:
-    """Headers of the instances that the views were made of, each once, in the order of the views."""
+    """Headers, as far as they were given, of the instances that the views were made of, each once, in the
+    order of the views."""
     read = dict.fromkeys(s.sop_instance_uid for view in assessment.views for s in view.sources)
     return [by_uid[uid] for uid in read if uid in by_uid]
 

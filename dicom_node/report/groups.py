@@ -77,8 +77,8 @@ WAVEFORMS = frozenset(
 """SOP classes that are referenced as WAVEFORM, not as IMAGE (PS3.3 C.17.3.2)."""
 
 MAX_SOURCES = 64
-"""Instances that a group without evidence lists. Beyond, the image library tells them: a whole series under
-each of its findings would bury the report (TID 1501 row 10b is optional)."""
+"""Instances that a group without evidence lists. Beyond, only the evidence sequence of the document does:
+a whole series under each of its findings would bury the report (TID 1501 row 10b is optional)."""
 
 MAX_FRAMES = 64
 """Frames that a reference lists; beyond, it holds for the whole object."""
