@@ -53,10 +53,9 @@ class Draft:
 
     def __init__(self, folder: Path) -> None:
         with storage_errors("cannot write into the spool"):
-            handle, name = tempfile.mkstemp(suffix=".part", dir=folder)
+            handle, name = _locked_file(folder)
         self.path = Path(name)
         self.size = 0
-        fcntl.flock(handle, fcntl.LOCK_EX)
         self._file = os.fdopen(handle, "wb", buffering=0)
         self._digest = hashlib.sha256()
 
@@ -199,7 +198,7 @@ class Spool:
 
     def _make_durable(self, folder: Path) -> None:
         """Create `folder`, and make sure that its name and those above survive a power cut."""
-        if folder in self._durable_folders:
+        if folder in self._durable_folders and folder.exists():
             return
         folder.mkdir(parents=True, exist_ok=True)
         level = folder
@@ -221,6 +220,16 @@ def storage_errors(doing: str) -> Iterator[None]:
         if error.errno in FULL:
             raise StorageFullError(f"{doing}: no room left on the device") from error
         raise StorageError(f"{doing}: {error.strerror or type(error).__name__}") from error
+
+
+def _locked_file(folder: Path) -> tuple[int, str]:
+    """A new file with its writer's lock; made again when a sweep took it for a leftover in between."""
+    while True:
+        handle, name = tempfile.mkstemp(suffix=".part", dir=folder)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ A job may run twice (a worker was killed): everything it does must bear that.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -90,42 +91,48 @@ class _Rim:
             reason = f"its job was begun {MAX_STARTS} times and never came to an end"
             self._outcomes.fail(study_uid, revision, reason)
             return
-        try:
-            self._work.process_study(study_uid, revision)
-        except Exception as error:  # noqa: BLE001 - the rim of a job
+        error = _attempt(lambda: self._work.process_study(study_uid, revision))
+        if error is not None:
             verdict = self._judge(error, tries, PROCESS_STUDY, study=study_uid)
             if isinstance(verdict, GiveUp):
                 self._outcomes.fail(study_uid, revision, verdict.reason)
-            raise _Stopped(verdict) from None
+            raise _Stopped(verdict)
 
     def deliver_report(self, context: JobContext, *, report_uid: str, destination: str) -> None:
         """Every try is recorded with its error; the last one as given up."""
         tries = context.job.attempts + 1
-        try:
-            self._work.deliver_report(report_uid, destination)
-        except Exception as error:  # noqa: BLE001 - the rim of a job
+        error = _attempt(lambda: self._work.deliver_report(report_uid, destination))
+        if error is not None:
             verdict = self._judge(error, tries, DELIVER_REPORT, report=report_uid, archive=destination)
             gave_up = isinstance(verdict, GiveUp)
             self._outcomes.delivery_failed(report_uid, destination, describe(error), gave_up=gave_up)
-            raise _Stopped(verdict) from None
+            raise _Stopped(verdict)
         self._outcomes.delivery_succeeded(report_uid, destination)
 
     def fetch_study(self, context: JobContext, *, archive: str, resource_id: str) -> None:
         """A study that cannot be fetched leaves a line in the audit trail."""
         tries = context.job.attempts + 1
-        try:
-            self._work.fetch_study(archive, resource_id)
-        except Exception as error:  # noqa: BLE001 - the rim of a job
+        error = _attempt(lambda: self._work.fetch_study(archive, resource_id))
+        if error is not None:
             verdict = self._judge(error, tries, FETCH_STUDY, archive=archive)
             if isinstance(verdict, GiveUp):
                 self._outcomes.fetch_failed(archive, resource_id, verdict.reason)
-            raise _Stopped(verdict) from None
+            raise _Stopped(verdict)
 
     def _judge(self, error: Exception, tries: int, job: str, **names: str) -> Again | GiveUp:
         verdict = decide(error, tries, random.random())  # noqa: S311 - spreads load, hides nothing
         event = "job.given_up" if isinstance(verdict, GiveUp) else "job.again"
         self._log.warning(event, job=job, tries=tries, error=describe(error), where=where(error), **names)
         return verdict
+
+
+def _attempt(work: Callable[[], None]) -> Exception | None:
+    """Do it; what went wrong is returned, so that nothing that is raised later drags it into a log."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - the rim of a job
+        return error
+    return None
 
 
 def register_tasks(app: App, work: Work, outcomes: Outcomes) -> None:

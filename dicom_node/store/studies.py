@@ -72,12 +72,6 @@ class StudyStore(DeliveryStore):
                 connection.execute(study_sql.NAME_ORIGIN, {"origin": origin, "study_uid": instance.study_uid})
             return Added.ALREADY_THERE
 
-    def known_digest(self, sop_instance_uid: str) -> str | None:
-        """Content digest of an instance that is known, else None."""
-        with transaction(self._pool) as connection:
-            row = connection.execute(study_sql.KNOWN_DIGEST, (sop_instance_uid,)).fetchone()
-        return None if row is None else str(row[0])
-
     def announce(self, archive: str, resource_id: str) -> bool:
         """Queue the fetching of a study that an archive told of; False when that waits already."""
         with transaction(self._pool) as connection:

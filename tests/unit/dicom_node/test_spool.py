@@ -160,3 +160,10 @@ def test_a_report_is_kept_and_a_repeat_replaces_it(spool: Spool) -> None:
     assert incoming(spool) == []
     with pytest.raises(UnreadableObjectError):
         spool.store_report(b"report", **{**names, "sop_instance_uid": "../1"})
+
+
+def test_a_folder_that_was_cleared_away_is_made_again(spool: Spool) -> None:
+    target = place(spool, b"first")
+    target.unlink()
+    target.parent.rmdir()
+    assert place(spool, b"second").read_bytes() == b"second"
