@@ -26,7 +26,7 @@ QUALITATIVE_EVALUATIONS = Code("C0034375", "UMLS", "Qualitative Evaluations")
 COMMENT = Code("121106", "DCM", "Comment")
 """Concept name of a TEXT in row 14."""
 
-# TID 1410, TID 1501: one group per finding.
+# TID 1501: one group per finding.
 FINDING = Code("121071", "DCM", "Finding")
 """Row 3b of both."""
 PRESENCE = Code("705057003", "SCT", "Presence")
@@ -44,8 +44,6 @@ PROBABILITY = Code("122157", "DCM", "Probability")
 """Name of the NUM. (111047, DCM) is the probability of cancer and (111012, DCM) how certain a device is of
 a finding that it made: neither can be said of a finding that is absent."""
 PERCENT = Code("%", "UCUM", "%")
-IMAGE_REGION = Code("111030", "DCM", "Image Region")
-"""TID 1410 row 5."""
 SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")
 """CID 7551: purpose of reference of images, waveforms and coordinates of a group."""
 LATERALITIES: Mapping[str, Code] = MappingProxyType(
@@ -83,7 +81,7 @@ SITES: Mapping[str, Code] = MappingProxyType(
         ECG: Code("80891009", "SCT", "Heart"),
     }
 )
-"""Finding site (TID 1410, TID 1501 row 6) by modality id: CID 4031, CID 4209. A slide is not in the
+"""Finding site (TID 1501 row 6) by modality id: CID 4031, CID 4209. A slide is not in the
 table: the site of a specimen is told by its own data set, or not at all."""
 
 IMAGING_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")

@@ -1,15 +1,18 @@
-"""One measurement group for each finding.
+"""One measurement group for each finding: TID 1501 (part16/sect_TID_1501.html), whatever its evidence.
 
-    one outline      TID 1410 Planar ROI (part16/sect_TID_1410.html): SCOORD in the group, row 5
-    several          TID 1501 (part16/sect_TID_1501.html): NUM, inferred from each SCOORD (TID 300, TID 320)
-    span of an ECG   TID 1501: WAVEFORM in the group (row 10f); NUM, inferred from a TCOORD (TID 300, TID 321)
-    none             TID 1501: the sources as IMAGE or WAVEFORM (rows 10b, 10f)
+    outlines         NUM, inferred from each SCOORD (TID 300, TID 320); the images in the group (row 10b)
+    span of an ECG   NUM, inferred from a TCOORD (TID 300, TID 321); the WAVEFORM in the group (row 10f)
+    none             the sources as IMAGE or WAVEFORM (rows 10b, 10f)
+
+TID 1410 Planar ROI would hold a single outline too, but a report with groups of both templates (a finding
+with a region beside one without) is taken by PixelMed for one of TID 1410 groups only, and each group without
+a region for an error; viewers look for the SCOORD under the NUM in any case.
 
 Whether a finding is there is said twice in codes, and once in words, so that no reader takes an absent
 finding for a present one: the Finding itself is modified by TID 1350 (`Presence of property`), the group
 has the qualitative evaluation `Presence`, and the tracking identifier spells it out. All three come from
 `Finding.presence`. PixelMed, whose tables are older than both rows, warns of "Content Item not in template"
-for them, which is no error: both templates are extensible. A group without a Finding for what is absent was
+for them, which is no error: the template is extensible. A group without a Finding for what is absent was
 the alternative; it would leave readers that look for the Finding with a number and no name.
 
 What viewers are particular about (the tracking identifier, where the SCOORD stands) is decided in
@@ -62,10 +65,6 @@ from dicom_node.report.regions import closed_polygon, image_size, is_tiled
 INFERRED_FROM = RelationshipTypeValues.INFERRED_FROM
 CONTAINS = RelationshipTypeValues.CONTAINS
 
-PLANAR_ROI = "1410"
-"""Template of a group with one region. highdicom's class of that template is not used: it reads a table of
-all IODs (0.3 s) to look up what `is_tiled` knows; the items are the same."""
-
 WAVEFORMS = frozenset(
     {
         str(TwelveLeadECGWaveformStorage),
@@ -106,16 +105,13 @@ def finding_group(
     report_uid: str,
     algorithm: AlgorithmIdentification,
 ) -> ContentItem:
-    """TID 1410 or TID 1501 of one finding; `by_uid` holds the source headers by SOP Instance UID.
+    """TID 1501 of one finding; `by_uid` holds the source headers by SOP Instance UID.
 
     Raises ReportError when the finding names a view or an evidence source that was not given.
     """
     sources = _sources(finding, assessment)
-    regions = _regions(finding, by_uid)
-    planar = len(regions) == 1
     inferred: list[ContentItem] = [_tcoord(e) for e in finding.evidence if e.span is not None]
-    if not planar:
-        inferred.extend(_scoord(region, codes.SOURCE_OF_MEASUREMENT, INFERRED_FROM) for region in regions)
+    inferred.extend(_scoord(region) for region in _regions(finding, by_uid))
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             uid=tracking_uid(report_uid, finding), identifier=tracking_identifier(finding)
@@ -128,17 +124,13 @@ def finding_group(
             QualitativeEvaluation(concept(codes.PRESENCE), concept(codes.PRESENCE_VALUES[finding.presence]))
         ],
     )[0]
-    if planar:
-        group.ContentTemplateSequence[0].TemplateIdentifier = PLANAR_ROI
-        group.ContentSequence.append(_scoord(regions[0], codes.IMAGE_REGION, CONTAINS))
-    else:
-        group.ContentSequence.extend(_references(sources, by_uid))
+    group.ContentSequence.extend(_references(sources, by_uid))
     _modify_finding(group, finding)
     return cast(ContentItem, group)
 
 
 def _modify_finding(group: Dataset, finding: Finding) -> None:
-    """TID 1350 Negation Modifier, Presence of Finding, under the Finding (rows 3b of both templates)."""
+    """TID 1350 Negation Modifier, Presence of Finding, under the Finding (row 3b)."""
     for item in group.ContentSequence.find(concept(codes.FINDING)):
         item.ContentSequence = ContentSequence(
             [
@@ -199,7 +191,7 @@ def _specimen_site(sources: Sequence[SourceRef], by_uid: Mapping[str, Dataset]) 
 
 
 def _probability(finding: Finding, inferred_from: Sequence[ContentItem]) -> Measurement:
-    """TID 300 (part16/sect_TID_300.html), in TID 1410 the rows of TID 1419: NUM in percent, 1/100 exact."""
+    """TID 300 (part16/sect_TID_300.html): NUM in percent, 1/100 exact."""
     if not 0 <= finding.probability <= 1:
         raise ReportError(f"Finding {finding.id} has probability {finding.probability}, which is not 0 to 1")
     measurement = Measurement(
@@ -220,19 +212,19 @@ def _pixel_origin(region: _Region) -> PixelOriginInterpretationValues | None:
 
 
 def _source_of_region(region: _Region) -> SourceImageForRegion:
-    """TID 1410 row 6: the image, with the frame where there are several and they are not tiles."""
+    """TID 320 row 4: the image, with the frame where there are several and they are not tiles."""
     frames = None if is_tiled(region.header) else _frames([region.source], region.header)
     return SourceImageForRegion(region.source.sop_class_uid, region.source.sop_instance_uid, frames)
 
 
-def _scoord(region: _Region, name: Code, relationship: RelationshipTypeValues) -> ScoordContentItem:
-    """TID 1410 rows 5 and 6, or TID 320 (part16/sect_TID_320.html) rows 3 and 4."""
+def _scoord(region: _Region) -> ScoordContentItem:
+    """TID 320 (part16/sect_TID_320.html) rows 3 and 4."""
     item = ScoordContentItem(
-        name=concept(name),
+        name=concept(codes.SOURCE_OF_MEASUREMENT),
         graphic_type=GraphicTypeValues.POLYLINE,
         graphic_data=region.polygon,
         pixel_origin_interpretation=_pixel_origin(region),
-        relationship_type=relationship,
+        relationship_type=INFERRED_FROM,
     )
     item.ContentSequence = ContentSequence([_source_of_region(region)])
     return item

@@ -24,10 +24,10 @@ def write(folder: Path, assessment: Assessment, headers: list[Dataset], **change
 
 
 def mixed(kind: str, headers: list[Dataset]) -> Assessment:
-    """Two findings with evidence and one without: one file holds every kind of group of its modality."""
+    """As it is in practice: the present finding has its evidence, the unsure and the absent one have none."""
     assessment = assessment_of(kind, headers)
-    first, second, third = assessment.findings
-    return replace(assessment, findings=(first, replace(second, evidence=()), third))
+    first, *others = assessment.findings
+    return replace(assessment, findings=(first, *(replace(finding, evidence=()) for finding in others)))
 
 
 @pytest.mark.parametrize("kind", SOURCES)

@@ -194,11 +194,7 @@ def test_highdicom_finds_the_groups_again(kind: str) -> None:
     headers = SOURCES[kind]()
     assessment = assessment_of(kind, headers)
     read = srread(io.BytesIO(encode_part10(build_report(assessment, headers, context_of(headers)))))
-    planar, other = (
-        read.content.get_planar_roi_measurement_groups(),
-        read.content.get_image_measurement_groups(),
-    )
-    groups = other if kind == "ct" else planar
+    groups = read.content.get_image_measurement_groups()
     assert len(groups) == 3
     for finding in assessment.findings:
         (group,) = (g for g in groups if g.finding_type.value == finding.code.value)
