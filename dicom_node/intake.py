@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import threading
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -205,13 +204,11 @@ class QuietWatch:
         ledger: QuietLedger,
         quiet_seconds: float,
         *,
-        on_closed: Callable[[list[str]], None] | None = None,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._ledger = ledger
         self._quiet = quiet_seconds
         self._poll = min(poll_seconds, quiet_seconds)
-        self._on_closed = on_closed
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="quiet-watch", daemon=True)
 
@@ -238,8 +235,6 @@ class QuietWatch:
                 continue
             if closed:
                 log.info("study.complete", studies=closed)
-                if self._on_closed is not None:
-                    self._on_closed(closed)
 
 
 def read_part10_head(path: Path) -> tuple[str, int]:

@@ -209,19 +209,21 @@ class QuietLedger:
 
     def __init__(self) -> None:
         self.asked: list[float] = []
+        self.closed = threading.Event()
 
     def close_quiet(self, quiet_seconds: float) -> list[str]:
         self.asked.append(quiet_seconds)
         if len(self.asked) == 1:
             raise DatabaseUnavailableError("away for a moment")
+        self.closed.set()
         return ["1.2.3"]
 
 
 def test_the_watch_outlives_a_database_that_is_away() -> None:
-    ledger, closed = QuietLedger(), threading.Event()
-    watch = QuietWatch(ledger, 0.05, on_closed=lambda _: closed.set())
+    ledger = QuietLedger()
+    watch = QuietWatch(ledger, 0.05)
     watch.start()
-    assert closed.wait(10)
+    assert ledger.closed.wait(10)
     watch.stop()
 
     assert set(ledger.asked) == {0.05}
