@@ -35,7 +35,7 @@ from dicom_node.engine import Engine
 from dicom_node.intake import Intake, QuietWatch
 from dicom_node.jobs.app import WorkerThread, make_app
 from dicom_node.logs import configure_logging
-from dicom_node.pipeline import PACKAGE, Pipeline, this_device
+from dicom_node.pipeline import PACKAGE, Pipeline, this_device, warm_up
 from dicom_node.report.context import DeviceObserver
 from dicom_node.storage import Storage
 from dicom_node.store.studies import StudyStore
@@ -185,6 +185,7 @@ class Node:
         if self._settings.worker.in_process:
             self._workplace.start()
         self._waiting_for = ""
+        threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
         log.info("node_ready", dicom_port=self.dimse_port, url=self.url)
 
     def stop(self) -> None:

@@ -5,6 +5,9 @@
     Pipeline         the two, between the store, the spool and the archives: what the jobs call
 
 The ports (`Assessor`, `Ledger`, `Shelf`, `Door`) belong to this module; node.py hands in what fulfils them.
+
+`report.document` is imported where it is used: highdicom takes 0.3 s, which a node that starts need not wait
+for. `warm_up` imports it beforehand.
 """
 
 from __future__ import annotations
@@ -36,7 +39,6 @@ from dicom_node.report.context import (
     derived_uid,
     report_uids,
 )
-from dicom_node.report.document import build_report, convert_form, encode_part10
 from dicom_node.store.states import Finished, Job
 
 log = structlog.get_logger(__name__)
@@ -115,6 +117,11 @@ def this_device(installation: str, name: str) -> DeviceObserver:
     )
 
 
+def warm_up() -> None:
+    """Import what the first report needs; for a thread of its own once the node is ready."""
+    import dicom_node.report.document  # noqa: F401
+
+
 def assess_study(assessor: Assessor, study_uid: str, instances: Sequence[Instance]) -> Assessment:
     """Read the pixels, encode, judge. `seconds` of the result holds decode, encode, assess.
 
@@ -149,6 +156,8 @@ def write_report(
             for prior in predecessors
         ),
     )
+    from dicom_node.report.document import build_report
+
     document = build_report(assessment, source_headers(assessment, instances), context)
     return _written(document)
 
@@ -162,6 +171,8 @@ def source_headers(assessment: Assessment, instances: Iterable[Instance]) -> lis
 
 
 def _written(document: Dataset) -> WrittenReport:
+    from dicom_node.report.document import encode_part10
+
     return WrittenReport(
         sop_instance_uid=str(document.SOPInstanceUID),
         sop_class_uid=str(document.SOPClassUID),
@@ -270,6 +281,8 @@ class Pipeline:
             return
         except SopClassRefusedError as error:
             refused: ArchiveRefusedError = error
+        from dicom_node.report.document import convert_form
+
         document = dcmread(BytesIO(report.part10))
         for form in FALLBACK_FORMS:
             other = _written(convert_form(document, form))
