@@ -45,6 +45,8 @@ LAST_NEEDED = Tag(0x0020000E)  # Series Instance UID: the last attribute that id
 INFLATE_LIMIT = 1 << 22
 """Bytes of a deflated data set that are inflated to look for its UIDs."""
 POLL_SECONDS = 0.25
+SHORTEST_PAUSE = 0.005
+"""Seconds; clocks of two processes may disagree by as much."""
 
 
 class InstanceLedger(Protocol):
@@ -59,6 +61,9 @@ class QuietLedger(Protocol):
 
     def close_quiet(self, quiet_seconds: float) -> list[str]:
         """Queue every study that has been quiet for so long."""
+
+    def next_quiet(self, quiet_seconds: float) -> float | None:
+        """Seconds until the next one will have been, if nothing comes; None where none is received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +198,7 @@ class Intake:
 
 
 class QuietWatch:
-    """A thread that asks, a few times a second, which studies have become quiet.
+    """A thread that asks which studies have become quiet: a few times a second, and just when one has.
 
     Silence counts only while someone listens: after a start the first question is asked one quiet time
     later, so that senders which were cut off can come back. All state is in the store.
@@ -229,12 +234,15 @@ class QuietWatch:
             pause = self._poll
             try:
                 closed = self._ledger.close_quiet(self._quiet)
+                due = self._ledger.next_quiet(self._quiet)
             except DatabaseUnavailableError as error:
                 log.warning("quiet_watch.database", error=str(error))
                 pause = max(1.0, self._poll)
                 continue
             if closed:
                 log.info("study.complete", studies=closed)
+            if due is not None:
+                pause = min(self._poll, max(due, SHORTEST_PAUSE))
 
 
 def read_part10_head(path: Path) -> tuple[str, int]:

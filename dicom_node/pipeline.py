@@ -27,7 +27,13 @@ from pydicom import Dataset, dcmread
 
 from dicom_node.archive.protocol import OWN_MANUFACTURER, ReportArchive, SopClassRefusedError, StudySource
 from dicom_node.bundle.manifest import Encoder
-from dicom_node.errors import ArchiveRefusedError, ReportError
+from dicom_node.errors import (
+    ArchiveRefusedError,
+    InputError,
+    InstanceConflictError,
+    ReportError,
+    describe,
+)
 from dicom_node.pixels.ground import load_header
 from dicom_node.pixels.select import read_study
 from dicom_node.records import Assessment, BundleIdentity, Instance, Status, StoredReport, StudyRead
@@ -252,8 +258,15 @@ class Pipeline:
             raise ArchiveRefusedError(f"studies cannot be fetched from the archive {archive!r}")
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix="fetch-") as folder:
             for path in source.fetch_study(resource_id, Path(folder)):
-                self._door.accept_file(path, origin=archive, calling_ae=None)
+                self._accept(path, archive)
                 path.unlink(missing_ok=True)
+
+    def _accept(self, path: Path, archive: str) -> None:
+        """One object that cannot be taken in does not keep the others out; the archive still has it."""
+        try:
+            self._door.accept_file(path, origin=archive, calling_ae=None)
+        except (InputError, InstanceConflictError) as error:
+            log.warning("instance_not_taken", archive=archive, error=describe(error))
 
     def _store_report(self, job: Job, assessment: Assessment) -> StoredReport:
         written = write_report(

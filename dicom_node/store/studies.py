@@ -96,6 +96,12 @@ class StudyStore(DeliveryStore):
             self._queued(connection, closed)
         return [str(row[0]) for row in closed]
 
+    def next_quiet(self, quiet_seconds: float) -> float | None:
+        """Seconds until `close_quiet` finds the next study (0 or less: now); None where none is received."""
+        with transaction(self._pool) as connection:
+            row = connection.execute(study_sql.NEXT_QUIET, (quiet_seconds,)).fetchone()
+        return None if row is None else row[0]
+
     def complete_now(self, study_uid: str) -> bool:
         """Queue a study that someone knows to be complete; False when it is not `receiving`."""
         return self._queue_one(study_uid, [StudyState.RECEIVING])

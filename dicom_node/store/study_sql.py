@@ -48,6 +48,12 @@ WHERE study_uid IN (
 RETURNING study_uid, revision
 """
 
+NEXT_QUIET = """
+-- Seconds until the study that has been silent longest will have been so for long enough.
+SELECT extract(epoch FROM min(last_received) + make_interval(secs => %s) - clock_timestamp())::float8
+FROM studies WHERE state = 'receiving'
+"""
+
 QUEUE_STUDY = """
 -- One study becomes complete now: because someone said so, or to be tried again.
 UPDATE studies

@@ -368,3 +368,14 @@ def test_a_database_that_goes_away_is_told_as_such(databases: Databases, spool: 
             StudyStore(pool, spool.root).counts()
     finally:
         pool.close()
+
+
+def test_it_tells_when_the_next_study_will_be_quiet(store: StudyStore, spool: Spool) -> None:
+    assert store.next_quiet(5.0) is None
+    store.add_instance(instance_of(make_dataset(1, 1), spool.root), origin=None, calling_ae=None)
+    due = store.next_quiet(5.0)
+    assert due is not None
+    assert 0 < due <= 5.0
+    overdue = store.next_quiet(0.0)
+    assert overdue is not None
+    assert overdue <= 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -217,6 +218,39 @@ class QuietLedger:
             raise DatabaseUnavailableError("away for a moment")
         self.closed.set()
         return ["1.2.3"]
+
+    def next_quiet(self, quiet_seconds: float) -> float | None:  # noqa: ARG002
+        return None
+
+
+class OneStudy:
+    """A study that becomes quiet at a moment that no multiple of the poll hits."""
+
+    def __init__(self, due: float) -> None:
+        self.due = time.monotonic() + due
+        self.late: list[float] = []
+        self.closed = threading.Event()
+
+    def close_quiet(self, quiet_seconds: float) -> list[str]:  # noqa: ARG002
+        late = time.monotonic() - self.due
+        if late < 0 or self.late:
+            return []
+        self.late.append(late)
+        self.closed.set()
+        return ["1.2.3"]
+
+    def next_quiet(self, quiet_seconds: float) -> float | None:  # noqa: ARG002
+        return None if self.late else self.due - time.monotonic()
+
+
+def test_the_watch_asks_just_when_a_study_becomes_quiet() -> None:
+    ledger = OneStudy(due=1.3)
+    watch = QuietWatch(ledger, 1.0, poll_seconds=1.0)
+    watch.start()
+    assert ledger.closed.wait(10)
+    watch.stop()
+
+    assert ledger.late[0] < 0.5  # the next poll would be 0.7 s late
 
 
 def test_the_watch_outlives_a_database_that_is_away() -> None:
