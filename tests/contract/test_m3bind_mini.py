@@ -1,0 +1,64 @@
+"""The bundle that ships: sealed, small enough to be cloned, better than chance in every modality, and its
+card says what findings.json says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import dicom_node
+from dicom_node.bundle.store import Bundle, open_bundle
+from dicom_node.engine import Engine
+
+SHIPPED = Path(dicom_node.__file__).parent / "assets" / "m3bind-mini"
+MODALITIES = {"xray", "ct", "retina", "ecg", "pathology"}
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return open_bundle(SHIPPED)
+
+
+def test_it_holds_all_five_modalities(bundle: Bundle) -> None:
+    assert bundle.identity.name == "m3bind-mini"
+    assert set(bundle.manifest.encoders) == set(bundle.scope) == MODALITIES
+    assert {finding.modality for finding in bundle.findings} == MODALITIES
+    names = {finding.name for finding in bundle.findings}
+    assert {"Pneumonia", "Diabetic retinopathy", "Atrial fibrillation", "Adenocarcinoma"} <= names
+
+
+def test_it_is_small_enough_for_a_clone(bundle: Bundle) -> None:
+    assert sum(p.stat().st_size for p in bundle.root.rglob("*") if p.is_file()) <= 40_000_000
+
+
+def test_nothing_lies_in_it_unproven(bundle: Bundle) -> None:
+    there = {p.relative_to(bundle.root).as_posix() for p in bundle.root.rglob("*") if p.is_file()}
+    assert there == {*bundle.manifest.files, "bundle.json"}
+
+
+def test_it_is_better_than_chance_in_every_modality(bundle: Bundle) -> None:
+    for modality in MODALITIES:
+        lower = [f.measured.auc_ci[0] for f in bundle.findings_of(modality) if f.measured is not None]
+        assert max(lower) > 0.5
+
+
+def test_the_card_tells_what_was_measured(bundle: Bundle) -> None:
+    card = (bundle.root / "MODEL_CARD.md").read_text("utf-8")
+    assert "Not a medical device" in card
+    for finding in bundle.findings:
+        measured = finding.measured
+        assert measured is not None
+        row = next(line for line in card.splitlines() if f"(`{finding.id}`)" in line)
+        told = re.search(r"\| (\d+) \| (\d+) \| (\S+) \((\S+) to (\S+)\)", row)
+        assert told is not None
+        figures = [measured.n, measured.positives, measured.auc, *measured.auc_ci]
+        assert [float(each) for each in told.groups()] == pytest.approx(figures, abs=0.0011)
+    for source in bundle.manifest.provenance.data:
+        assert source in card
+
+
+def test_it_passes_its_self_test_here(bundle: Bundle) -> None:
+    engine = Engine.load(bundle.root, providers=["cpu"], threads=1)
+    assert engine.embed_texts(["pneumonia"]).shape == (1, bundle.manifest.dimension)
