@@ -29,6 +29,8 @@ taken back wrongly is done twice, which changes nothing."""
 SWEEP_SECONDS = 2.0
 POLL_SECONDS = 2.0
 """New jobs are announced by NOTIFY; polling finds those whose time has come, and whatever was missed."""
+CONNECT_SECONDS = 5.0
+"""For a connection. A worker that is stopped while the database is gone waits for two of them in turn."""
 GRACE_SECONDS = 20.0
 """For the jobs in hand when a worker is stopped; a job that takes longer is done again by the next one."""
 
@@ -51,7 +53,11 @@ def make_app(url: str, work: Work, outcomes: Outcomes) -> App:
     Nothing is connected before a worker runs.
     """
     connector = PsycopgConnector(
-        conninfo=url, min_size=1, max_size=4, kwargs={"application_name": "dicom-node worker"}
+        conninfo=url,
+        min_size=1,
+        max_size=4,
+        timeout=CONNECT_SECONDS,
+        kwargs={"application_name": "dicom-node worker"},
     )
     app = App(connector=connector)
     register_tasks(app, work, outcomes)
@@ -99,19 +105,27 @@ class WorkerThread:
                 await asyncio.wait_for(self._stopping.wait(), 1.0)
 
     async def _until_stopped(self, stopping: asyncio.Event) -> None:
-        async with self._app.open_async():
-            worker = asyncio.create_task(_work(self._app, self._concurrency))
-            sweeper = asyncio.create_task(_sweep(self._app))
-            told = asyncio.create_task(stopping.wait())
-            try:
-                await asyncio.wait({worker, told}, return_when=asyncio.FIRST_COMPLETED)
-                if not worker.done():
-                    worker.cancel()  # procrastinate takes that as: finish the jobs in hand, then end
-                with suppress(asyncio.CancelledError):
-                    await worker
-            finally:
-                await _cancel(told)
-                await _cancel(sweeper)
+        try:
+            # Opening has a time-out of its own, of 30 s, which nobody can set.
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._app.open_async()
+            await self._work_until(stopping)
+        finally:
+            await self._app.close_async()
+
+    async def _work_until(self, stopping: asyncio.Event) -> None:
+        worker = asyncio.create_task(_work(self._app, self._concurrency))
+        sweeper = asyncio.create_task(_sweep(self._app))
+        told = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({worker, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not worker.done():
+                worker.cancel()  # procrastinate takes that as: finish the jobs in hand, then end
+            with suppress(asyncio.CancelledError):
+                await worker
+        finally:
+            await _cancel(told)
+            await _cancel(sweeper)
 
 
 async def _work(app: App, concurrency: int) -> None:

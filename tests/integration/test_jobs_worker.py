@@ -22,6 +22,7 @@ from dicom_node.store.audit import trail
 from dicom_node.store.database import Pool, transaction
 from dicom_node.store.states import DeliveryState, StudyState
 from dicom_node.store.studies import StudyStore
+from tests.support.postgres import Databases
 from tests.support.small_dicom import ROOT, instance_of, make_dataset
 from tests.support.studies import assessment, finding
 from tests.support.waiting import wait_until
@@ -290,3 +291,24 @@ def test_a_worker_comes_back_when_the_database_does(database_url: str, work: Rec
             )
         queue_study(work.store, work.spool, 2)
         wait_until(lambda: state(work.store, f"{ROOT}.2") is StudyState.REPORTED, "second report", seconds=30)
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_stopping_does_not_wait_for_a_database_that_is_gone(
+    databases: Databases,
+    work: Recorded,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    noticed: bool,
+) -> None:
+    monkeypatch.setattr(jobs_app, "CONNECT_SECONDS", 0.5)
+    url = databases.create()
+    worker = WorkerThread(make_app(url, work, work.store))
+    worker.start()
+    with psycopg.connect(url, autocommit=True) as connection:
+        sql = "SELECT count(*) FROM procrastinate_workers"
+        wait_until(lambda: connection.execute(sql).fetchone() == (1,), "worker at work")
+    databases.drop(url)
+    if noticed:
+        wait_until(lambda: "worker.interrupted" in capsys.readouterr().out, "notice of the loss")
+    assert worker.stop(timeout=10)
