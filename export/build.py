@@ -19,13 +19,14 @@ from dicom_node.findings.assess import Knowledge
 from dicom_node.findings.prompts import make_anchors, prompt_texts
 from dicom_node.findings.scope import ScopeStatistics
 from dicom_node.findings.score import sample_margins
+from dicom_node.inference.images import encode_samples
 from dicom_node.inference.onnx import OnnxRunner
 from dicom_node.inference.protocol import EMBEDDING, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT
 from dicom_node.inference.texts import TextEncoder, load_tokenizer
 from export.calibrate import calibrate
 from export.card import CardFacts, model_card
 from export.catalogue import LeftOut, drafts
-from export.encode import Say, encode_examples, load_samples, spread
+from export.encode import Say, encode_examples, load_altered, load_samples, spread
 from export.graphs import export_text, export_tower
 from export.measure import (
     SPLIT,
@@ -47,6 +48,8 @@ from m3bind.data.examples import examples, out_of_scope_examples
 Floats = NDArray[np.float32]
 
 PARITY_INPUTS = 32
+ALTERED_EXAMPLES = 300
+"""Of each of train and calib, altered as in training, that widen the scope towards other machines."""
 SCOPE_EXAMPLES = 800
 """Of the training split, to fit the scope on: some three times the dimensions, and minutes saved."""
 STRINGS = ("chest radiograph showing pneumonia", "no pleural effusion", "normal ecg", "adenocarcinoma")
@@ -188,7 +191,13 @@ def _judge(
         say(f"Embedding {modality} {what}: {len(kept)}")
         return kept, encode_examples(kept, encoder, runner, dimension)
 
-    _, train = embed(spread(examples(model.recipe, modality, "train"), SCOPE_EXAMPLES), "train")
+    def embed_altered(found: Sequence[Any], what: str) -> Floats:
+        kept = spread(found, ALTERED_EXAMPLES)
+        say(f"Embedding {modality} {what}, altered: {len(kept)}")
+        samples = load_altered(kept, encoder, model.recipe.modalities[modality].augment)
+        return encode_samples(runner, samples, encoder.input_shape).embeddings
+
+    train_examples, train = embed(spread(examples(model.recipe, modality, "train"), SCOPE_EXAMPLES), "train")
     calib_examples, calib = embed(examples(model.recipe, modality, "calib"), "calib")
     held_out, val = embed(examples(model.recipe, modality, SPLIT), SPLIT)
     _, strangers = embed(out_of_scope_examples(model.recipe, modality), "strangers")
@@ -203,7 +212,10 @@ def _judge(
         for column, entry in enumerate(draft)
     ]
     entries = tuple(entry for entry in tried if isinstance(entry, FindingEntry))
-    scope = fit_scope(train, calib)
+    scope = fit_scope(
+        np.concatenate([train, embed_altered(train_examples, "train")]),
+        np.concatenate([calib, embed_altered(calib_examples, "calib")]),
+    )
     kept_anchors = anchors.only([entry.id for entry in entries])
     known = Knowledge(entries, kept_anchors, encoder.pooling, ScopeStatistics.of(scope))
     figures = measure_findings(held_out, val, encoder, known)

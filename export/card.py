@@ -72,7 +72,7 @@ Measured on the held-out split of each data set (no patient or group of it was t
 on), through the sealed ONNX graphs and the code that judges studies in the node. AUC is zero-shot:
 the margin between prompts for and against, no classifier. Pairs are compared within one data set
 only. Intervals: 95 %, bootstrap over patients or groups. Accuracy, sensitivity and specificity are
-over those in scope on which the model did not abstain; ECE is the expected calibration error."""
+over views (see Limits) in scope on which the model did not abstain; ECE is the expected calibration error."""
 
 
 def _findings_table(facts: CardFacts) -> str:
@@ -101,9 +101,10 @@ def _left_out(left_out: Sequence[LeftOut]) -> str:
 
 
 _SCOPE_INTRODUCTION = """\
-Mahalanobis distance to the training embeddings; the threshold keeps 95 % of the calibration split.
-Kept: part of the held-out split that is in scope. Refused: part of images of other body parts (limb
-radiographs, head CT), which were never trained on, that is out of scope."""
+Mahalanobis distance to the training embeddings; the threshold keeps 95 % of the calibration split,
+both as it is and altered as in training. Kept: part of the held-out split that is in scope. Refused:
+part of images of other body parts (limb radiographs, head CT), which were never trained on, that is
+out of scope."""
 
 
 def _scope_table(scope: Sequence[ScopeFigures]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +12,7 @@ from dicom_node.bundle.manifest import Encoder
 from dicom_node.inference.images import encode_samples
 from dicom_node.inference.protocol import Runner
 from dicom_node.pixels.ops import compile_operations
+from m3bind.data.augment import augment_image, augment_waveforms
 from m3bind.data.examples import Example
 
 Floats = NDArray[np.float32]
@@ -20,6 +21,7 @@ Say = Callable[[str], None]
 
 CHUNK = 128
 READERS = 2
+SEED = 1913
 
 
 def load_samples(examples: Sequence[Example], encoder: Encoder) -> list[Floats]:
@@ -36,6 +38,18 @@ def encode_examples(examples: Sequence[Example], encoder: Encoder, runner: Runne
         samples = load_samples(examples[start : start + CHUNK], encoder)
         parts.append(encode_samples(runner, samples, encoder.input_shape).embeddings)
     return np.concatenate(parts)
+
+
+def load_altered(
+    examples: Sequence[Example], encoder: Encoder, strength: Mapping[str, float]
+) -> list[Floats]:
+    """Likewise, each example altered as in training: a stand-in for other scanners, stains and positions."""
+    random = np.random.default_rng(SEED)
+    if encoder.reader == "ecg":
+        rate = encoder.input_shape[1] / float(encoder.sampling["seconds"])
+        return list(augment_waveforms(np.stack(load_samples(examples, encoder)), rate, strength, random))
+    step = compile_operations(encoder.preprocess)
+    return [step(augment_image(example.load(), strength, random)).values for example in examples]
 
 
 def spread(examples: Sequence[Example], most: int) -> list[Example]:
