@@ -40,9 +40,9 @@ pytestmark = pytest.mark.peer
 
 STUDIES, INSTANCES = 10, 20
 SENDERS = 2
-QUIET_SECONDS = 4.0
-"""Longer than it takes to send the rest of a study to a node that has come back: a study that counted as
-complete before would rightly be reported twice, the second time with all of its images."""
+QUIET_SECONDS = 6.0
+"""Several times longer than it takes to send the rest of a study to a node that has come back: a study that
+counted as complete before would rightly be reported twice, the second time with all of its images."""
 KILLS_WHILE_WORKING = 2
 STUDY_UIDS = [study_uid(number) for number in range(1, STUDIES + 1)]
 DEAD_ENDS = (StudyState.FAILED, StudyState.REFUSED, StudyState.OUT_OF_SCOPE)
@@ -111,6 +111,14 @@ def sending(node: NodeProcess, files: Sequence[Path], acknowledged: set[Path]) -
         ]
 
 
+def wait_for_acknowledgements(goal: int, acknowledged: set[Path], senders: Sequence[Future[str]]) -> None:
+    def told() -> bool:
+        return len(acknowledged) >= goal or all(sender.done() for sender in senders)
+
+    wait_until(told, f"{goal} acknowledgements")
+    assert len(acknowledged) >= goal, [sender.result() for sender in senders if sender.done()]
+
+
 def receive_with_kills(node: NodeProcess, files: Sequence[Path], chance: random.Random) -> list[str]:
     """Everything is acknowledged in the end; returns what happened, for the log."""
     acknowledged: set[Path] = set()
@@ -119,8 +127,8 @@ def receive_with_kills(node: NodeProcess, files: Sequence[Path], chance: random.
     chance.shuffle(victims)
     for victim in victims:
         goal = len(acknowledged) + chance.randint(15, 45)
-        with sending(node, files, acknowledged):
-            wait_until(lambda goal=goal: len(acknowledged) >= goal, f"{goal} acknowledgements")  # type: ignore[misc]
+        with sending(node, files, acknowledged) as senders:
+            wait_for_acknowledgements(goal, acknowledged, senders)
             time.sleep(chance.uniform(0, 0.05))
             if "node" in victim:
                 node.kill()
@@ -200,7 +208,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_is_reported_twice() -> None:
 
 
 def content_digest(path: Path) -> str:
-    """Hex sha256 of a Part 10 file's data set (PS3.10 section 7.1: preamble, prefix, group length, group 2)."""
+    """Hex sha256 of the data set, which follows preamble, prefix and group 2 (PS3.10 section 7.1)."""
     meta = dcmread(path, stop_before_pixels=True).file_meta
     return hashlib.sha256(path.read_bytes()[132 + 12 + meta.FileMetaInformationGroupLength :]).hexdigest()
 
