@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pixel_objects import SAMPLES, base, ct_slice, encoder, put_pixels, save
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedCTImageStorage
 
@@ -13,6 +12,7 @@ from dicom_node.errors import BundleFormatError
 from dicom_node.pixels.headers import walk
 from dicom_node.pixels.select import read_study
 from dicom_node.records import Box, StudyRead
+from tests.support.pixel_objects import SAMPLES, base, ct_slice, encoder, put_pixels, save
 
 
 def run(folder: Path, slices: int, *objects: Dataset) -> StudyRead:

@@ -7,7 +7,6 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
-from pixel_objects import SAMPLES, base, put_pixels, radiograph, save
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, encapsulate_extended, get_frame
 from pydicom.pixels.processing import convert_color_space
@@ -31,6 +30,7 @@ from dicom_node.pixels import decode
 from dicom_node.pixels.decode import frame_count, frame_size, installed, read_frame, read_frames, unit_range
 from dicom_node.pixels.ground import Loaded, load_header
 from dicom_node.pixels.headers import read_instance
+from tests.support.pixel_objects import SAMPLES, base, put_pixels, radiograph, save
 
 GREY = np.random.default_rng(8).integers(0, 4096, (3, 20, 30), dtype=np.uint16)
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pixel_objects import MDC, SAMPLES, big_endian, channel, ecg, encoder, group, leads, save
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
@@ -13,6 +12,7 @@ from pydicom.waveforms import multiplex_array
 from dicom_node.pixels.headers import read_instance
 from dicom_node.pixels.select import read_study
 from dicom_node.records import Sample, StudyRead
+from tests.support.pixel_objects import MDC, SAMPLES, big_endian, channel, ecg, encoder, group, leads, save
 
 CODES = [(value, "MDC") for value in MDC]
 SCP = [(f"5.6.3-9-{value.split(':')[1]}", "SCPECG") for value in MDC]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pixel_objects import SAMPLES, base, radiograph, save
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
@@ -18,6 +17,7 @@ from pydicom.uid import (
 
 from dicom_node.errors import InputError, NotDicomError, UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.headers import read_instance, walk
+from tests.support.pixel_objects import SAMPLES, base, radiograph, save
 
 CHEST = SAMPLES / "xray" / "chest-pa.dcm"
 

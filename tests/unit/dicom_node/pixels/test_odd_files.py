@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pixel_objects import SAMPLES, encoder
 
 from dicom_node.errors import InputError
 from dicom_node.pixels.headers import read_instance
 from dicom_node.pixels.select import read_study
 from dicom_node.records import StudyRead
+from tests.support.pixel_objects import SAMPLES, encoder
 
 ROOT = Path(__file__).resolve().parents[4]
 FOLDER = Path(os.environ.get("M3BIND_DICOM", ROOT.parent / "shared" / "dicom"))

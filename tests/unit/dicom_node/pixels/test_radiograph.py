@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pixel_objects import SAMPLES, encoder, radiograph, save
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_rescale, apply_windowing
 
 from dicom_node.pixels.headers import read_instance
 from dicom_node.pixels.select import read_study
 from dicom_node.records import Box, StudyRead
+from tests.support.pixel_objects import SAMPLES, encoder, radiograph, save
 
 ENCODERS = {"xray": encoder("radiograph")}
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)

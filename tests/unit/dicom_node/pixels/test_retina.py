@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pixel_objects import SAMPLES, base, encoder, photograph, put_pixels, save
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import SecondaryCaptureImageStorage, VLPhotographicImageStorage
@@ -12,6 +11,7 @@ from pydicom.uid import SecondaryCaptureImageStorage, VLPhotographicImageStorage
 from dicom_node.pixels.headers import read_instance
 from dicom_node.pixels.select import read_study
 from dicom_node.records import StudyRead
+from tests.support.pixel_objects import SAMPLES, base, encoder, photograph, put_pixels, save
 
 ENCODERS = {"retina": encoder("retina")}
 RGB = np.random.default_rng(5).integers(0, 256, (12, 16, 3), dtype=np.uint8)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pixel_objects import SAMPLES, base, ct_slice, encoder, put_pixels, radiograph, save
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     BasicTextSRStorage,
@@ -23,6 +22,7 @@ from dicom_node.bundle.manifest import Encoder
 from dicom_node.errors import BundleFormatError, UnsupportedObjectError
 from dicom_node.pixels.headers import walk
 from dicom_node.pixels.select import READERS, RULES, read_study
+from tests.support.pixel_objects import SAMPLES, base, ct_slice, encoder, put_pixels, radiograph, save
 
 ALL = {
     "xray": encoder("radiograph"),

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pixel_objects import SAMPLES, encoder, save, slide
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
@@ -17,6 +16,7 @@ from dicom_node.pixels.levels import Region, describe, read_regions
 from dicom_node.pixels.select import read_study
 from dicom_node.pixels.tissue import find_tissue, is_tissue
 from dicom_node.records import Box, StudyRead
+from tests.support.pixel_objects import SAMPLES, encoder, save, slide
 
 
 def matrix(height: int = 200, width: int = 300) -> NDArray[np.uint8]:

@@ -23,10 +23,11 @@ from pydicom.uid import (
 from dicom_node.bundle.manifest import Encoder
 from dicom_node.pixels.headers import read_instance
 from dicom_node.records import Instance
+from tests.support.tree import ROOT
 
 STUDY, SERIES = "1.2.3.1", "1.2.3.2"
 MDC = ("2:1", "2:2", "2:61", "2:62", "2:63", "2:64", "2:3", "2:4", "2:5", "2:6", "2:7", "2:8")
-SAMPLES = Path(__file__).resolve().parents[4] / "dicom_node" / "assets" / "samples"
+SAMPLES = ROOT / "dicom_node" / "assets" / "samples"
 
 
 def encoder(reader: str, *preprocess: dict[str, Any], **sampling: float) -> Encoder:
