@@ -217,11 +217,18 @@ class Node:
 
     def _ports(self) -> WebPorts:
         return WebPorts(
-            readiness=lambda: (not self._waiting_for, self._waiting_for or "ready"),
+            readiness=self._readiness,
             info=self._info,
             studies=lambda: self._storage.store,
             announce=lambda archive, resource, _study_uid: self._announce(archive, resource),
         )
+
+    def _readiness(self) -> tuple[bool, str]:
+        if self._waiting_for:
+            return False, self._waiting_for
+        if not self._storage.answers():
+            return False, "the database does not answer; check that PostgreSQL runs, or start the node again"
+        return True, "ready"
 
     def _announce(self, archive: str, resource: str) -> None:
         self._storage.store.announce(archive, resource)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import psycopg
 import structlog
 
 from dicom_node.config import Settings
@@ -18,6 +19,9 @@ from dicom_node.store.embedded import EmbeddedPostgres
 from dicom_node.store.studies import StudyStore
 
 log = structlog.get_logger(__name__)
+
+ANSWER_SECONDS = 2.0
+"""What those who ask for the node's health wait, at most, for the database."""
 
 
 class Storage:
@@ -46,6 +50,16 @@ class Storage:
     def alone(self) -> bool:
         """Whether no other process worked on this database when this one came: known of the embedded one."""
         return self._embedded is not None and self._embedded.was_alone
+
+    def answers(self) -> bool:
+        """Whether the database gives a connection within ANSWER_SECONDS; False before `open`."""
+        if self._pool is None:
+            return False
+        try:
+            with self._pool.connection(timeout=ANSWER_SECONDS):  # which the pool checks before it lends it
+                return True
+        except psycopg.Error:
+            return False
 
     def prepare(self) -> None:
         """Begin to start the embedded PostgreSQL in the background; `open` waits for it. Idempotent."""

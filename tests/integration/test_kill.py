@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
 import pytest
 from pydicom import dcmread
 from pydicom.uid import Comprehensive3DSRStorage
@@ -72,6 +73,12 @@ def running_node(folder: Path, pacs: StoreScp) -> Iterator[NodeProcess]:
 def kill_database(node: NodeProcess) -> None:
     pid_file = node.data_dir / "postgres" / "postmaster.pid"
     os.kill(int(pid_file.read_text(encoding="utf-8").split()[0]), signal.SIGKILL)
+
+
+def why_not_ready(node: NodeProcess) -> str:
+    """The reason that /health gives; empty where the node is ready."""
+    answer = httpx.get(f"{node.url}/health", trust_env=False, timeout=20.0)
+    return str(answer.json()["reason"]) if answer.status_code == 503 else ""
 
 
 def send(node: NodeProcess, files: Sequence[Path], acknowledged: set[Path]) -> str:
@@ -134,6 +141,8 @@ def receive_with_kills(node: NodeProcess, files: Sequence[Path], chance: random.
                 node.kill()
             if "database" in victim:
                 kill_database(node)
+            if victim == "database":
+                wait_until(lambda: why_not_ready(node).startswith("the database"), "word of the loss")
         told.append(f"{victim} at {len(acknowledged)} images")
         assert len(acknowledged) < len(files), told
         node.stop()
