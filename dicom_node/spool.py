@@ -15,7 +15,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -23,25 +22,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from dicom_node.errors import StorageError, StorageFullError, UnreadableObjectError
+from dicom_node.errors import StorageError, StorageFullError
 from dicom_node.records import StoredReport
+from dicom_node.uids import check_uid
 
-UID_PATTERN = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
-"""PS3.5 section 9.1: numeric components without leading zeros, separated by full stops."""
-UID_LENGTH = 64
 CHUNK = 1 << 20
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 MIN_FREE_BYTES = 1 << 30
-
-
-def check_uid(uid: str, attribute: str) -> str:
-    """Return `uid` when it is one by PS3.5 section 9.1; it may then be part of a path.
-
-    Raises UnreadableObjectError (`bad-uid`) otherwise.
-    """
-    if len(uid) > UID_LENGTH or UID_PATTERN.fullmatch(uid) is None:
-        raise UnreadableObjectError("bad-uid", f"{attribute} is not a UID (PS3.5 section 9.1)")
-    return uid
 
 
 class Draft:

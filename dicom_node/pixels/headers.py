@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from dicom_node.errors import InputError, NotDicomError, UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Instance
-
-UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-"""Stricter than nothing, laxer than PS3.5 section 9 (which forbids leading zeros that real devices write).
-UIDs become file names and parts of addresses, so nothing else may pass."""
+from dicom_node.uids import check_uid, is_uid
 
 _PREAMBLE = 128
 _LONG_VRS = frozenset(
@@ -126,7 +122,7 @@ def _read_meta(file: BinaryIO) -> tuple[str, int]:
             file.seek(value)
             transfer_syntax = file.read(min(length, 64)).decode("ascii", "replace").rstrip("\0 ")
         offset = value + length
-    if not UID.fullmatch(transfer_syntax):
+    if not is_uid(transfer_syntax):
         raise UnreadableObjectError(
             "no-transfer-syntax", "Its file meta information holds no Transfer Syntax UID (0002,0010)."
         )
@@ -155,8 +151,7 @@ def _read_uids(file: BinaryIO) -> dict[str, str]:
     for name, value in uids.items():
         if not value:
             raise UnreadableObjectError("missing-uid", f"It has no {name}.")
-        if len(value) > 64 or not UID.fullmatch(value):
-            raise UnreadableObjectError("bad-uid", f"Its {name} is not a valid UID (PS3.5 section 9).")
+        check_uid(value, name)
     return uids
 
 

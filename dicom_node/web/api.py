@@ -14,13 +14,14 @@ from fastapi.responses import FileResponse, JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from dicom_node.store.states import DeliveryRecord, StudyRecord, StudyState
+from dicom_node.uids import UID_LENGTH, UID_PATTERN
 from dicom_node.web.ports import NodeInfo, Studies, WebPorts
 from dicom_node.web.problems import MEDIA_TYPE, Problem, ProblemError
 
-UID_PATTERN = r"^[0-9]+(\.[0-9]+)*$"
-"""PS3.5 section 9.1, without its rule on leading zeros, which real senders break."""
-
-Uid = Annotated[str, PathParameter(pattern=UID_PATTERN, max_length=64, description="Study Instance UID")]
+WHOLE_UID = f"^{UID_PATTERN}$"
+Uid = Annotated[
+    str, PathParameter(pattern=WHOLE_UID, max_length=UID_LENGTH, description="Study Instance UID")
+]
 ArchiveName = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 State = Annotated[StudyState | None, Query(description="Only studies in this state")]
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -38,7 +39,7 @@ class Announcement(BaseModel):
     """Name of a configured archive."""
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
     """The archive's own identifier of the study (Orthanc: its public id)."""
-    study_uid: Annotated[str, Field(pattern=UID_PATTERN, max_length=64)]
+    study_uid: Annotated[str, Field(pattern=WHOLE_UID, max_length=UID_LENGTH)]
     instances: Annotated[int, Field(ge=0)] | None = None
     """How many objects the archive holds, where it knows; told back, for the archive's log."""
 

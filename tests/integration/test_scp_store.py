@@ -28,6 +28,7 @@ from dicom_node.dimse.contexts import storage_classes, transfer_syntaxes
 from dicom_node.dimse.server import DicomServer, ScpSettings, echo
 from dicom_node.errors import ArchiveRefusedError, ArchiveUnavailableError, ConfigError
 from dicom_node.intake import Intake, read_part10_head
+from dicom_node.pixels.quiet import quiet
 from dicom_node.spool import Spool
 from dicom_node.store.database import Pool
 from dicom_node.store.states import StudyState
@@ -158,6 +159,15 @@ def test_other_content_under_the_same_uid_is_a_duplicate(
     assert send(server, first, first, other) == [0x0000, 0x0000, 0x0111]
     (instance,) = store.instances(f"{ROOT}.1")
     assert dcmread(instance.path).PatientID == "T1"
+
+
+def test_uids_with_leading_zeros_are_stored(tmp_path: Path, server: DicomServer, store: StudyStore) -> None:
+    dataset = make_dataset(1, 1)
+    with quiet:  # pydicom remarks on them
+        dataset.StudyInstanceUID, dataset.SOPInstanceUID = "1.2.03.1", "1.2.03.001"
+        assert send(server, prepared(tmp_path, dataset)) == [0x0000]
+    (instance,) = store.instances("1.2.03.1")
+    assert instance.sop_instance_uid == "1.2.03.001"
 
 
 def test_what_does_not_hold_together_is_refused(

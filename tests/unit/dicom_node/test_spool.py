@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dicom_node.errors import StorageError, StorageFullError, UnreadableObjectError
-from dicom_node.spool import Spool, check_uid
+from dicom_node.spool import Spool
 
 
 def place(spool: Spool, content: bytes, name: str = "1.2.3.4") -> Path:
@@ -22,36 +22,6 @@ def place(spool: Spool, content: bytes, name: str = "1.2.3.4") -> Path:
 
 def incoming(spool: Spool) -> list[Path]:
     return list((spool.root / "incoming").iterdir())
-
-
-@pytest.mark.parametrize("uid", ["1", "0.0", "1.2.840.10008.1.2", "2.25." + "9" * 59])
-def test_uids_of_the_standard_are_taken(uid: str) -> None:
-    assert check_uid(uid, "Study Instance UID") == uid
-
-
-@pytest.mark.parametrize(
-    "uid",
-    [
-        "",
-        ".",
-        "..",
-        "1..2",
-        "1.2.",
-        ".1",
-        "1/2",
-        "../../x",
-        "1.02",
-        "1.2\n",
-        "1.2 ",
-        "1.a",
-        "٣.٤",
-        "1." * 32 + "1",
-    ],
-)
-def test_anything_else_never_becomes_a_path(uid: str, spool: Spool) -> None:
-    with pytest.raises(UnreadableObjectError) as caught:
-        spool.instance_path("1.2", uid, "1.2.3")
-    assert caught.value.reason == "bad-uid"
 
 
 def test_a_placed_file_has_its_content_and_nothing_is_left_over(spool: Spool) -> None:

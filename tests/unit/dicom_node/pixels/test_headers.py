@@ -122,6 +122,15 @@ def test_what_could_not_name_a_file_is_no_uid(tmp_path: Path, uid: str) -> None:
     assert uid not in str(caught.value)
 
 
+def test_leading_zeros_of_real_devices_are_taken(tmp_path: Path) -> None:
+    data = CHEST.read_bytes()
+    real = str(dcmread(CHEST).StudyInstanceUID).encode()
+    other = b"1.02.003." + real[9:]
+    path = tmp_path / "x.dcm"
+    path.write_bytes(data.replace(real, other))
+    assert read_instance(path).study_uid == other.decode()
+
+
 def test_no_transfer_syntax(tmp_path: Path) -> None:
     ds = dcmread(CHEST)
     buffer = io.BytesIO()
