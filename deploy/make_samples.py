@@ -1,6 +1,7 @@
-"""Make the five sample studies of `dicom_node/assets/samples` from public research data.
+"""Make the five sample studies of `dicom_node/assets/samples`, and the one of `tests/samples`, from public
+research data.
 
-    M3BIND_DATA=... python deploy/make_samples.py [--out FOLDER]
+    M3BIND_DATA=... python deploy/make_samples.py [--out FOLDER] [--tests-out FOLDER]
 
 Needs what `pip install .[samples]` brings, and dciodvfy (Debian package dicom3tools). The data folder is
 named by M3BIND_DATA (default: ../shared/data beside the repository). Every source is one that may be passed
@@ -29,11 +30,12 @@ from pydicom.uid import (
     TwelveLeadECGWaveformStorage,
 )
 from sample_base import Person, code, derived_uid, new_object, save, sequence, set_lossy, set_pixels
-from sample_slide import make_slide
+from sample_lung_slide import make_lung_slide
+from sample_skin_slide import make_skin_slide
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 8_000_000
-"""Bytes of all samples together."""
+"""Bytes of all samples together, those of the tests included."""
 
 RADIOGRAPH = "xray/nih/images/00000261_007.jpg"  # val; infiltration, pneumonia
 FUNDUS = "retina/idrid/images/IDRiD_057_test.jpg"  # test; proliferative retinopathy (grade 4), oedema risk 2
@@ -45,7 +47,8 @@ CT = (  # from the shoulders down
     "ct/tcia_slices/ID_0024_AGE_0060_CONTRAST_1_CT.dcm",
     "ct/tcia_slices/ID_0006_AGE_0075_CONTRAST_1_CT.dcm",
 )
-SLIDE = "pathology/wsi/cmu-1-small-region.svs"
+LUNG_TILES = "pathology/lc25000"
+SKIN_SLIDE = "pathology/wsi/cmu-1-small-region.svs"
 
 # Lead, CID 3001 code of scheme MDC (PS3.16).
 LEADS = (
@@ -85,7 +88,23 @@ that anything was trained on. `deploy/make_samples.py` made them.
 - **ecg**: PTB-XL 1.0.3 record 17, 500 Hz (CC BY 4.0; P. Wagner et al., Scientific Data 7, 154, 2020;
   https://physionet.org/content/ptb-xl/). Reported by its makers: atrial fibrillation or flutter with fast
   ventricular response, left axis, inferior infarction of unknown age.
-- **pathology**: `CMU-1-Small-Region.svs`, OpenSlide test data (Carnegie Mellon University, CC0 1.0;
+- **pathology**: COMPOSED FOR DEMONSTRATION. 25 tiles of lung tissue, side by side on a white margin, from
+  LC25000 (A. Borkowski et al., arXiv 1912.12142, 2019; "use as you see fit"), as scaled down to 224 pixels,
+  their JPEG data unchanged since; the lower level was computed from them. Labelled by its makers:
+  adenocarcinoma (16 tiles), benign (9 tiles, lower right corner), each of another original picture. Whose
+  they are is not told; it is not one specimen and not one patient. The arrangement, the place on the glass
+  and the scale (0.86 micrometres per pixel, at which the bundle reads) are invented: nothing may be measured
+  on it. Stain (haematoxylin and eosin) and colour space (sRGB) are assumed. The tiles are of the held-out
+  split, and were PICKED AS A CLEAR EXAMPLE: of those that the first m3bind-mini called right, the ones
+  nearest to its training data. How well a model does is told by its model card, not by this slide.
+"""
+
+TESTS_ATTRIBUTION = """\
+# Studies for the tests
+
+Patient, dates and identifiers are invented; the pictures are not. `deploy/make_samples.py` made them.
+
+- **other_tissue_slide**: `CMU-1-Small-Region.svs`, OpenSlide test data (Carnegie Mellon University, CC0 1.0;
   https://openslide.cs.cmu.edu/download/openslide-testdata/Aperio/). The tiles of the full resolution are
   those of the scanner, unchanged; the lower level was computed from them. Stain (haematoxylin and eosin)
   and colour space (sRGB) are assumed. No diagnosis came with it.
@@ -249,19 +268,22 @@ def _channel(value: str, meaning: str) -> Dataset:
     return channel
 
 
-def make_all(data: Path, out: Path) -> None:
-    """All five studies and the attribution."""
+def make_all(data: Path, out: Path, tests_out: Path) -> None:
+    """All five studies, the one of the tests, and the attributions."""
     make_radiograph(data / RADIOGRAPH, out)
     make_ct([data / name for name in CT], out)
     make_fundus(data / FUNDUS, out)
     make_ecg(data / ECG, out)
-    make_slide(data / SLIDE, out)
+    make_lung_slide(data / LUNG_TILES, out / "pathology")
     (out / "ATTRIBUTION.md").write_text(ATTRIBUTION, encoding="utf-8")
-    total = sum(path.stat().st_size for path in out.rglob("*.dcm"))
+    make_skin_slide(data / SKIN_SLIDE, tests_out / "other_tissue_slide")
+    (tests_out / "ATTRIBUTION.md").write_text(TESTS_ATTRIBUTION, encoding="utf-8")
+    made = [path for folder in (out, tests_out) for path in sorted(folder.rglob("*.dcm"))]
+    total = sum(path.stat().st_size for path in made)
     if total > LIMIT:
         raise SystemExit(f"The samples take {total} bytes, more than {LIMIT}.")
-    for path in sorted(out.rglob("*.dcm")):
-        print(f"{path.stat().st_size:>9}  {path.relative_to(out)}")
+    for path in made:
+        print(f"{path.stat().st_size:>9}  {path.parent.name}/{path.name}")
     print(f"{total:>9}  in all; dciodvfy found no error")
 
 
@@ -269,13 +291,14 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Make the sample studies.")
     parser.add_argument("--out", type=Path, default=ROOT / "dicom_node" / "assets" / "samples")
-    out: Path = parser.parse_args().out
+    parser.add_argument("--tests-out", type=Path, default=ROOT / "tests" / "samples")
+    arguments = parser.parse_args()
     data = Path(os.environ.get("M3BIND_DATA", ROOT.parent / "shared" / "data"))
     if not (data / RADIOGRAPH).is_file():
         raise SystemExit(
             f"No data in {data}: set M3BIND_DATA to the folder that holds xray/, ct/ and the others."
         )
-    make_all(data, out)
+    make_all(data, arguments.out, arguments.tests_out)
 
 
 if __name__ == "__main__":

@@ -1,140 +1,149 @@
-"""The sample whole-slide image: two levels as VL Whole Slide Microscopy Image Storage (PS3.3 A.32.8)."""
+"""Whole-slide images as VL Whole Slide Microscopy Image Storage (PS3.3 A.32.8): what the samples share."""
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit, VLWholeSlideMicroscopyImageStorage
-from sample_base import Person, code, derived_uid, new_object, save, sequence, set_lossy, set_pixels
-
-PERSON = Person("Demo^Slide", "M3B-DEMO-PATHOLOGY", "19550101", "O")
-MICRONS_PER_PIXEL = 0.499  # "MPP" of the source
-TILE = 240  # of the source
-REDUCTION = 4
-# Place of the region on the glass in mm: "Left", "Top" and the region's offset of the source's description.
-X_OFFSET = 25.691574 + 42673 * MICRONS_PER_PIXEL / 1000
-Y_OFFSET = 23.449873 + 5576 * MICRONS_PER_PIXEL / 1000
-
-# APP14 "Adobe", transform 0: the three components are red, green and blue. Readers that do not look at the
-# DICOM photometric interpretation would otherwise take them for YCbCr.
-ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+from sample_base import Person, code, derived_uid, new_object, sequence, set_lossy, set_pixels
 
 
-def make_slide(source: Path, out: Path) -> None:
-    """Write the full resolution with the scanner's own JPEG tiles, and a level reduced by four."""
-    with tifffile.TiffFile(source) as tiff:
-        page = tiff.pages[0]
-        if (
-            not isinstance(page, tifffile.TiffPage)
-            or page.tile != (TILE, TILE)
-            or page.photometric != tifffile.PHOTOMETRIC.RGB
-        ):
-            raise SystemExit(f"{source.name} is not the slide this was written for")
-        whole = page.asarray()
-        tables = bytes(page.jpegtables or b"")
-        frames = [
-            _join(tables, tiff.filehandle.read(count))
-            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
-            if tiff.filehandle.seek(offset) == offset
-        ]
-    ds = _new_level(1, whole.shape[0], whole.shape[1], MICRONS_PER_PIXEL, frames, "RGB")
-    ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    _set_frame_type(ds)
-    save(ds, out / "pathology" / "level-0.dcm")
+@dataclass(frozen=True)
+class Equipment:
+    """Enhanced General Equipment module (PS3.3 C.7.5.2), all of it required."""
 
-    height, width = whole.shape[0] // REDUCTION, whole.shape[1] // REDUCTION
-    reduced = np.asarray(Image.fromarray(whole[: height * REDUCTION, : width * REDUCTION]).reduce(REDUCTION))
-    tiles = [_encode(tile) for tile in _cut(reduced)]
-    ds = _new_level(2, height, width, MICRONS_PER_PIXEL * REDUCTION, tiles, "YBR_FULL_422")
-    ds.ImageType = ["DERIVED", "PRIMARY", "VOLUME", "RESAMPLED"]
-    _set_frame_type(ds)
-    save(ds, out / "pathology" / "level-1.dcm")
+    manufacturer: str
+    model: str
+    serial: str
+    software: str
 
 
-def _join(tables: bytes, tile: bytes) -> bytes:
-    """An abbreviated JPEG stream of a TIFF and its tables as one complete stream that says it is RGB."""
-    return b"\xff\xd8" + ADOBE_RGB + tables[2:-2] + tile[2:]
+@dataclass(frozen=True)
+class Slide:
+    """What all levels of one slide have in common."""
+
+    key: str
+    """First part of the key of every UID."""
+    person: Person
+    number: int
+    """Of the glass slide and its specimen, among the samples."""
+    study: str
+    """Study Description."""
+    series: str
+    """Series Description."""
+    equipment: Equipment
+    tile: int
+    """Pixels of a frame, along both sides."""
+    offset: tuple[float, float]
+    """X and Y of the total pixel matrix in the slide coordinate system, mm."""
+    derivation: str = ""
+    """Derivation Description, where there is something to tell."""
+    site: Dataset | None = None
+    """Code of the specimen's primary anatomic structure, where it is known."""
 
 
-def _cut(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """Tiles of (TILE, TILE, 3), row by row, the last ones filled up with white."""
-    rows, columns = (-(-size // TILE) for size in pixels.shape[:2])
-    full = np.full((rows * TILE, columns * TILE, 3), 255, dtype=np.uint8)
+@dataclass(frozen=True)
+class Level:
+    """One level of the pyramid."""
+
+    number: int
+    rows: int
+    columns: int
+    microns: float
+    """Micrometres per pixel."""
+    frames: list[bytes]
+    """JPEG streams of the tiles, row by row."""
+    photometric: str
+    image_type: tuple[str, str, str, str]
+
+
+def make_level(slide: Slide, level: Level) -> Dataset:
+    """One level, TILED_FULL (PS3.3 C.7.6.17.3)."""
+    ds = new_object(
+        slide.key, "1", level.number, VLWholeSlideMicroscopyImageStorage, JPEGBaseline8Bit, slide.person, "SM"
+    )
+    ds.StudyDescription = slide.study
+    ds.SeriesDescription = slide.series
+    if slide.derivation:
+        ds.DerivationDescription = slide.derivation
+    ds.Manufacturer = slide.equipment.manufacturer
+    ds.ManufacturerModelName = slide.equipment.model
+    ds.DeviceSerialNumber = slide.equipment.serial
+    ds.SoftwareVersions = slide.equipment.software
+    ds.ImageType = list(level.image_type)
+    ds.AcquisitionDateTime = "20240229120000"
+    ds.FrameOfReferenceUID = derived_uid(slide.key, "frame of reference")
+    ds.PositionReferenceIndicator = "SLIDE_CORNER"
+    set_pixels(ds, slide.tile, slide.tile, level.photometric, 8, 8)
+    ds.NumberOfFrames = len(level.frames)
+    ds.BurnedInAnnotation = "NO"
+    set_lossy(ds, len(level.frames) * slide.tile**2 * 3 / sum(len(frame) for frame in level.frames))
+    ds.VolumetricProperties = "VOLUME"
+    ds.SpecimenLabelInImage = "NO"
+    ds.FocusMethod = "AUTO"
+    ds.ExtendedDepthOfField = "NO"
+    ds.AcquisitionDuration = 0.0
+    ds.TotalPixelMatrixRows, ds.TotalPixelMatrixColumns = level.rows, level.columns
+    ds.TotalPixelMatrixFocalPlanes = 1
+    ds.ImagedVolumeWidth = level.columns * level.microns / 1000
+    ds.ImagedVolumeHeight = level.rows * level.microns / 1000
+    ds.ImagedVolumeDepth = 1.0
+    ds.ImageOrientationSlide = [0, -1, 0, -1, 0, 0]
+    origin = Dataset()
+    origin.XOffsetInSlideCoordinateSystem = f"{slide.offset[0]:.6f}"
+    origin.YOffsetInSlideCoordinateSystem = f"{slide.offset[1]:.6f}"
+    ds.TotalPixelMatrixOriginSequence = sequence(origin)
+    _set_specimen(ds, slide)
+    _set_optical_path(ds)
+    _set_dimensions(ds, slide, level)
+    ds.PixelData = encapsulate(level.frames, has_bot=True)
+    ds["PixelData"].VR = "OB"
+    return ds
+
+
+def cut(pixels: NDArray[np.uint8], tile: int) -> list[NDArray[np.uint8]]:
+    """(H, W, 3) to tiles of (tile, tile, 3), row by row, the last ones filled up with white."""
+    rows, columns = (-(-size // tile) for size in pixels.shape[:2])
+    full = np.full((rows * tile, columns * tile, 3), 255, dtype=np.uint8)
     full[: pixels.shape[0], : pixels.shape[1]] = pixels
     return [
-        full[r * TILE : (r + 1) * TILE, c * TILE : (c + 1) * TILE]
+        full[r * tile : (r + 1) * tile, c * tile : (c + 1) * tile]
         for r in range(rows)
         for c in range(columns)
     ]
 
 
-def _encode(tile: NDArray[np.uint8]) -> bytes:
+def reduce(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """(H, W, 3) to (H // factor, W // factor, 3), each pixel the mean of a square."""
+    height, width = pixels.shape[0] // factor * factor, pixels.shape[1] // factor * factor
+    return np.asarray(Image.fromarray(pixels[:height, :width]).reduce(factor))
+
+
+def encode(tile: NDArray[np.uint8]) -> bytes:
     """JPEG baseline, YCbCr with the chroma halved along rows (4:2:2)."""
     buffer = io.BytesIO()
     Image.fromarray(tile).save(buffer, format="JPEG", quality=90, subsampling="4:2:2")
     return buffer.getvalue()
 
 
-def _new_level(
-    number: int, height: int, width: int, microns: float, frames: list[bytes], photometric: str
-) -> Dataset:
-    """One level of the pyramid, TILED_FULL (PS3.3 C.7.6.17.3), all but its image type."""
-    ds = new_object(
-        "pathology", "1", number, VLWholeSlideMicroscopyImageStorage, JPEGBaseline8Bit, PERSON, "SM"
-    )
-    ds.StudyDescription = "Whole-slide image"
-    ds.SeriesDescription = "Skin, H&E"
-    ds.Manufacturer = "Aperio"
-    ds.ManufacturerModelName = "ScanScope"
-    ds.DeviceSerialNumber = "CPAPERIOCS"
-    ds.SoftwareVersions = "Aperio Image Library v11.2.1"
-    ds.AcquisitionDateTime = "20240229120000"
-    ds.FrameOfReferenceUID = derived_uid("pathology", "frame of reference")
-    ds.PositionReferenceIndicator = "SLIDE_CORNER"
-    set_pixels(ds, TILE, TILE, photometric, 8, 8)
-    ds.NumberOfFrames = len(frames)
-    ds.BurnedInAnnotation = "NO"
-    set_lossy(ds, len(frames) * TILE * TILE * 3 / sum(len(frame) for frame in frames))
-    ds.VolumetricProperties = "VOLUME"
-    ds.SpecimenLabelInImage = "NO"
-    ds.FocusMethod = "AUTO"
-    ds.ExtendedDepthOfField = "NO"
-    ds.AcquisitionDuration = 0.0
-    ds.TotalPixelMatrixRows, ds.TotalPixelMatrixColumns = height, width
-    ds.TotalPixelMatrixFocalPlanes = 1
-    ds.ImagedVolumeWidth = width * microns / 1000
-    ds.ImagedVolumeHeight = height * microns / 1000
-    ds.ImagedVolumeDepth = 1.0
-    ds.ImageOrientationSlide = [0, -1, 0, -1, 0, 0]
-    origin = Dataset()
-    origin.XOffsetInSlideCoordinateSystem = f"{X_OFFSET:.6f}"
-    origin.YOffsetInSlideCoordinateSystem = f"{Y_OFFSET:.6f}"
-    ds.TotalPixelMatrixOriginSequence = sequence(origin)
-    _set_specimen(ds)
-    _set_optical_path(ds)
-    _set_dimensions(ds, microns)
-    ds.PixelData = encapsulate(frames, has_bot=True)
-    ds["PixelData"].VR = "OB"
-    return ds
-
-
-def _set_specimen(ds: Dataset) -> None:
+def _set_specimen(ds: Dataset, slide: Slide) -> None:
     """Specimen module (PS3.3 C.7.6.22): one glass slide. How it was prepared is not known."""
-    ds.ContainerIdentifier = "DEMO-SLIDE-1"
+    ds.ContainerIdentifier = f"DEMO-SLIDE-{slide.number}"
     ds.IssuerOfTheContainerIdentifierSequence = sequence()
     ds.ContainerTypeCodeSequence = sequence(code("433466003", "SCT", "Microscope slide"))
     specimen = Dataset()
-    specimen.SpecimenIdentifier = "DEMO-SPECIMEN-1"
+    specimen.SpecimenIdentifier = f"DEMO-SPECIMEN-{slide.number}"
     specimen.IssuerOfTheSpecimenIdentifierSequence = sequence()
-    specimen.SpecimenUID = derived_uid("pathology", "specimen")
+    specimen.SpecimenUID = derived_uid(slide.key, "specimen")
     specimen.SpecimenPreparationSequence = sequence()
+    if slide.site is not None:
+        specimen.PrimaryAnatomicStructureSequence = sequence(slide.site)
     ds.SpecimenDescriptionSequence = sequence(specimen)
     ds.AcquisitionContextSequence = sequence()
 
@@ -160,24 +169,21 @@ def _srgb() -> bytes:
     return bytes(profile) + b"\x00" * (len(profile) % 2)
 
 
-def _set_dimensions(ds: Dataset, microns: float) -> None:
+def _set_dimensions(ds: Dataset, slide: Slide, level: Level) -> None:
     """Multi-frame dimension and shared functional groups; TILED_FULL needs none per frame."""
     ds.DimensionOrganizationType = "TILED_FULL"
     organization = Dataset()
-    organization.DimensionOrganizationUID = derived_uid("pathology", "dimensions")
+    organization.DimensionOrganizationUID = derived_uid(slide.key, "dimensions")
     ds.DimensionOrganizationSequence = sequence(organization)
     measures = Dataset()
-    measures.PixelSpacing = [microns / 1000, microns / 1000]
+    measures.PixelSpacing = [level.microns / 1000, level.microns / 1000]
     measures.SliceThickness = 0.001
     path = Dataset()
     path.OpticalPathIdentifier = "1"
+    frame_type = Dataset()
+    frame_type.FrameType = ds.ImageType
     shared = Dataset()
     shared.PixelMeasuresSequence = sequence(measures)
     shared.OpticalPathIdentificationSequence = sequence(path)
+    shared.WholeSlideMicroscopyImageFrameTypeSequence = sequence(frame_type)
     ds.SharedFunctionalGroupsSequence = sequence(shared)
-
-
-def _set_frame_type(ds: Dataset) -> None:
-    frame_type = Dataset()
-    frame_type.FrameType = ds.ImageType
-    ds.SharedFunctionalGroupsSequence[0].WholeSlideMicroscopyImageFrameTypeSequence = sequence(frame_type)

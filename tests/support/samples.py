@@ -1,4 +1,4 @@
-"""The sample studies that ship with the node, one per modality."""
+"""The sample studies that ship with the node, one per modality, and one that only the tests have."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pydicom import Dataset, dcmread
 from tests.support.tree import ROOT
 
 SAMPLES = ROOT / "dicom_node" / "assets" / "samples"
+TEST_SAMPLES = ROOT / "tests" / "samples"
+OTHER_TISSUE = TEST_SAMPLES / "other_tissue_slide"
+"""A real slide of skin, which the shipped bundle was not made for: full size in RGB, a level in YCbCr."""
 MODALITIES = ("xray", "ct", "retina", "ecg", "pathology")
 AS_IT_IS = ("-xy",)
 """Option of storescu that sends the JPEG of the retina and pathology samples as it is."""

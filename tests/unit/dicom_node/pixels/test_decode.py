@@ -31,6 +31,7 @@ from dicom_node.pixels.decode import frame_count, frame_size, installed, read_fr
 from dicom_node.pixels.ground import Loaded, load_header
 from dicom_node.pixels.headers import read_instance
 from tests.support.pixel_objects import SAMPLES, base, put_pixels, radiograph, save
+from tests.support.samples import OTHER_TISSUE
 
 GREY = np.random.default_rng(8).integers(0, 4096, (3, 20, 30), dtype=np.uint16)
 
@@ -73,12 +74,17 @@ def test_a_frame_that_is_not_there(tmp_path: Path, index: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "indices"),
-    [("pathology/level-0", (0, 33, 129)), ("pathology/level-1", (0, 5)), ("retina/fundus-left", (0,))],
+    ("path", "indices"),
+    [
+        (OTHER_TISSUE / "level-0.dcm", (0, 33, 129)),
+        (OTHER_TISSUE / "level-1.dcm", (0, 5)),
+        (SAMPLES / "pathology" / "level-0.dcm", (0, 8, 48)),
+        (SAMPLES / "retina" / "fundus-left.dcm", (0,)),
+    ],
+    ids=["rgb", "halved", "quartered", "jfif"],
 )
-def test_compressed_frames_equal_those_of_pydicom(name: str, indices: tuple[int, ...]) -> None:
-    """RGB with an Adobe marker, YCbCr with halved chroma, YCbCr with JFIF."""
-    path = SAMPLES / f"{name}.dcm"
+def test_compressed_frames_equal_those_of_pydicom(path: Path, indices: tuple[int, ...]) -> None:
+    """RGB with an Adobe marker, YCbCr with chroma halved and quartered, YCbCr with JFIF."""
     one = load_header(read_instance(path))
     for index, frame in zip(indices, read_frames(one, indices), strict=True):
         other = pixel_array(path, index=index).astype(int)

@@ -16,7 +16,8 @@ from dicom_node.pixels.levels import Region, describe, read_regions
 from dicom_node.pixels.select import read_study
 from dicom_node.pixels.tissue import find_tissue, is_tissue
 from dicom_node.records import Box, StudyRead
-from tests.support.pixel_objects import SAMPLES, encoder, save, slide
+from tests.support.pixel_objects import encoder, save, slide
+from tests.support.samples import OTHER_TISSUE
 
 
 def matrix(height: int = 200, width: int = 300) -> NDArray[np.uint8]:
@@ -45,10 +46,10 @@ def whole(path: Path) -> NDArray[np.uint8]:
 
 
 def test_the_sample_study_is_read_where_its_boxes_say() -> None:
-    instances, _ = walk([SAMPLES / "pathology"])
+    instances, _ = walk([OTHER_TISSUE])
     settings = encoder("slide", microns_per_pixel=0.499, tile=256, tiles=12)
     (view,) = read_study(instances, {"pathology": settings}).views
-    full = whole(SAMPLES / "pathology" / "level-0.dcm")
+    full = whole(OTHER_TISSUE / "level-0.dcm")
     assert view.source_size == full.shape[:2] == (2967, 2220)
     assert len(view.samples) == 12
     for one in view.samples:
@@ -63,7 +64,7 @@ def test_the_sample_study_is_read_where_its_boxes_say() -> None:
 
 
 def test_the_same_study_gives_the_same_tiles() -> None:
-    instances, _ = walk([SAMPLES / "pathology"])
+    instances, _ = walk([OTHER_TISSUE])
     settings = {"pathology": encoder("slide", microns_per_pixel=1.0, tile=96, tiles=5)}
     (one,), (other,) = read_study(instances, settings).views, read_study(instances[::-1], settings).views
     assert [s.box for s in one.samples] == [s.box for s in other.samples]
@@ -216,9 +217,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_map_and_the_level_agree_on_place() -> None:
-    level = describe(load_header(read_instance(SAMPLES / "pathology" / "level-1.dcm")))
+    level = describe(load_header(read_instance(OTHER_TISSUE / "level-1.dcm")))
     tissue = find_tissue([level])
-    mask = is_tissue(whole(SAMPLES / "pathology" / "level-1.dcm"))
+    mask = is_tissue(whole(OTHER_TISSUE / "level-1.dcm"))
     for row in range(0, tissue.parts.shape[0], 7):
         for column in range(0, tissue.parts.shape[1], 5):
             top, left = (
