@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import structlog
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_file_meta_info, read_preamble
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -32,15 +31,13 @@ from dicom_node.errors import (
     DatabaseUnavailableError,
     InputError,
     InstanceConflictError,
-    NotDicomError,
     UnreadableObjectError,
 )
+from dicom_node.part10 import read_part10_head
 from dicom_node.records import Instance
 from dicom_node.spool import CHUNK, Draft, Spool
 from dicom_node.store.states import Added
 
-PREAMBLE = 132
-"""128 bytes of preamble and "DICM" (PS3.10 section 7.1)."""
 LAST_NEEDED = Tag(0x0020000E)  # Series Instance UID: the last attribute that identifies an instance
 INFLATE_LIMIT = 1 << 22
 """Bytes of a deflated data set that are inflated to look for its UIDs."""
@@ -245,25 +242,6 @@ class QuietWatch:
                 pause = min(self._poll, max(due, SHORTEST_PAUSE))
 
 
-def read_part10_head(path: Path) -> tuple[str, int]:
-    """Transfer Syntax UID of a Part 10 file, and where its data set starts in bytes.
-
-    Raises NotDicomError for anything else, UnreadableObjectError where the transfer syntax is missing.
-    """
-    try:
-        with path.open("rb") as stream:
-            read_preamble(stream, force=False)
-        meta = read_file_meta_info(path)
-    except (InvalidDicomError, EOFError) as error:
-        raise NotDicomError("not-dicom", "not a DICOM Part 10 file (PS3.10 section 7.1)") from error
-    except (ValueError, KeyError, OSError, NotImplementedError) as error:
-        raise UnreadableObjectError("bad-file-meta", "its file meta information is broken") from error
-    syntax = meta.get("TransferSyntaxUID")
-    if not syntax:
-        raise UnreadableObjectError("no-transfer-syntax", "its file meta information has no transfer syntax")
-    return str(syntax), PREAMBLE + _meta_length(path, meta)
-
-
 def identify(path: Path, transfer_syntax_uid: str, offset: int) -> Identity:
     """Read the UIDs from the head of the data set that starts at `offset`; pixels are not touched.
 
@@ -330,22 +308,6 @@ def _holds_uids(head: bytearray) -> bool:
     """Whether Series Instance UID (0020,000E, little endian, explicit UI) and some more is there."""
     at = head.find(b"\x20\x00\x0e\x00UI")
     return 0 <= at < len(head) - 80
-
-
-def _meta_length(path: Path, meta: FileMetaDataset) -> int:
-    """Bytes of the file meta information group, as it lies in the file."""
-    length = meta.get("FileMetaInformationGroupLength")
-    if length is not None:
-        return 12 + int(length)  # the group length element itself takes 12 bytes
-    with path.open("rb") as stream:
-        stream.seek(PREAMBLE)
-        read_dataset(
-            stream,
-            is_implicit_VR=False,
-            is_little_endian=True,
-            stop_when=lambda tag, _vr, _length: tag.group != 2,
-        )
-        return stream.tell() - PREAMBLE
 
 
 def _digest_from(path: Path, offset: int) -> str:

@@ -14,18 +14,12 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from dicom_node.errors import InputError, NotDicomError, UnreadableObjectError, UnsupportedObjectError
+from dicom_node.errors import InputError, UnreadableObjectError, UnsupportedObjectError
+from dicom_node.part10 import read_head
 from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Instance
-from dicom_node.uids import check_uid, is_uid
+from dicom_node.uids import check_uid
 
-_PREAMBLE = 128
-_LONG_VRS = frozenset(
-    (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
-)
-"""Explicit VRs with a 32-bit length after two reserved bytes (PS3.5 table 7.1-1)."""
-_META_LIMIT = 1 << 20
-"""Bytes; real file meta information takes a few hundred."""
 _LAST_TAG = Tag("SeriesInstanceUID")
 _TAGS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
@@ -51,7 +45,7 @@ def read_instance(path: Path) -> Instance:
     cannot be opened.
     """
     with path.open("rb") as file:
-        transfer_syntax, start = _read_meta(file)
+        transfer_syntax, start = read_head(file)
         file.seek(0)
         uids = _read_uids(file)
         file.seek(start)
@@ -95,38 +89,6 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             folders.sort()
             for name in sorted(names):
                 yield Path(folder, name)
-
-
-def _read_meta(file: BinaryIO) -> tuple[str, int]:
-    """Transfer Syntax UID, and the offset of the data set, of a file at its beginning.
-
-    Always Explicit VR Little Endian (PS3.10 section 7.1). The group length is not trusted: some writers
-    get it wrong. The elements themselves tell where the group ends.
-    """
-    opening = file.read(_PREAMBLE + 4)
-    offset = _PREAMBLE + 4 if opening[_PREAMBLE:] == b"DICM" else 0
-    if offset == 0 and opening[:2] != b"\x02\x00":
-        raise NotDicomError(
-            "not-dicom", "It is not a DICOM Part 10 file: neither `DICM` nor file meta information."
-        )
-    transfer_syntax = ""
-    while offset < _META_LIMIT:
-        file.seek(offset)
-        head = file.read(12)
-        if head[:2] != b"\x02\x00" or len(head) < 8:
-            break
-        long = head[4:6] in _LONG_VRS
-        length = int.from_bytes(head[8:12] if long else head[6:8], "little")
-        value = offset + (12 if long else 8)
-        if head[2:4] == b"\x10\x00":  # (0002,0010)
-            file.seek(value)
-            transfer_syntax = file.read(min(length, 64)).decode("ascii", "replace").rstrip("\0 ")
-        offset = value + length
-    if not is_uid(transfer_syntax):
-        raise UnreadableObjectError(
-            "no-transfer-syntax", "Its file meta information holds no Transfer Syntax UID (0002,0010)."
-        )
-    return transfer_syntax, offset
 
 
 def _read_uids(file: BinaryIO) -> dict[str, str]:

@@ -27,7 +27,8 @@ from pynetdicom.dimse_primitives import C_STORE
 from dicom_node.dimse.contexts import storage_classes, transfer_syntaxes
 from dicom_node.dimse.server import DicomServer, ScpSettings, echo
 from dicom_node.errors import ArchiveRefusedError, ArchiveUnavailableError, ConfigError
-from dicom_node.intake import Intake, read_part10_head
+from dicom_node.intake import Intake
+from dicom_node.part10 import read_part10_head
 from dicom_node.pixels.quiet import quiet
 from dicom_node.spool import Spool
 from dicom_node.store.database import Pool

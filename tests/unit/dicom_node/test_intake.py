@@ -25,7 +25,8 @@ from dicom_node.errors import (
     NotDicomError,
     UnreadableObjectError,
 )
-from dicom_node.intake import Announced, Identity, Intake, QuietWatch, identify, read_part10_head
+from dicom_node.intake import Announced, Identity, Intake, QuietWatch, identify
+from dicom_node.part10 import read_part10_head
 from dicom_node.records import Instance
 from dicom_node.spool import Spool
 from dicom_node.store.states import Added
