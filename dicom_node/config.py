@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -29,6 +29,9 @@ AeTitle = Annotated[
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 takes a free port and prints it."""
 Provider = Literal["tensorrt", "cuda", "openvino", "cpu"]
+"""Of ONNX Runtime, in the order in which they are tried unless told otherwise."""
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+"""Host headers of a browser on this very machine."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 SHIPPED_BUNDLE = Path(__file__).parent / "assets" / "m3bind-mini"
@@ -55,7 +58,7 @@ class HttpSettings(_Section):
 
     host: str = "127.0.0.1"
     port: Port = 8043
-    allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    allowed_hosts: tuple[str, ...] = LOOPBACK_HOSTS
     """Host headers that are answered: a guard against DNS rebinding."""
 
 
@@ -83,12 +86,7 @@ class StudySettings(_Section):
 class InferenceSettings(_Section):
     """ONNX Runtime."""
 
-    providers: tuple[Literal["tensorrt", "cuda", "openvino", "cpu"], ...] = (
-        "tensorrt",
-        "cuda",
-        "openvino",
-        "cpu",
-    )
+    providers: tuple[Provider, ...] = get_args(Provider)
     """In order of preference; those that are not installed are passed over, and what was chosen is logged."""
     threads: int = Field(default=0, ge=0)
     """Of one session; 0: as many as there are cores."""

@@ -6,6 +6,9 @@ from typing import Any
 
 from dicom_node.records import Assessment, Evidence, Finding, Presence, SourceRef
 
+DISCLAIMER = "Not a medical device. For research only."
+"""Goes with every result, whatever its form."""
+
 
 def source_to_json(source: SourceRef) -> dict[str, Any]:
     """A pointer to an instance and, where there are several, a frame (1-based)."""
@@ -81,5 +84,5 @@ def assessment_to_json(assessment: Assessment) -> dict[str, Any]:
             "digest": assessment.bundle.digest,
         },
         "seconds": {part: round(value, 4) for part, value in assessment.seconds.items()},
-        "disclaimer": "Not a medical device. For research only.",
+        "disclaimer": DISCLAIMER,
     }

@@ -12,10 +12,8 @@ from rich.table import Table
 
 from dicom_node.analyse import Outcome
 from dicom_node.bundle.catalogue import FindingEntry
-from dicom_node.facts import assessment_to_json
+from dicom_node.facts import DISCLAIMER, assessment_to_json
 from dicom_node.pixels.headers import NotDicom
-
-DISCLAIMER = "Not a medical device. For research only."
 
 
 def finding_words(finding: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as dcm_codes
 
+from dicom_node.facts import DISCLAIMER
 from dicom_node.records import Assessment, Finding, Presence, Status
 from dicom_node.report import codes
 from dicom_node.report.concepts import concept
@@ -40,7 +41,7 @@ from dicom_node.report.library import image_library
 
 CONTAINS = RelationshipTypeValues.CONTAINS
 
-DISCLAIMER = "Not a medical device. For research only. Computed by software and not verified by a person."
+STANDING = f"{DISCLAIMER} Computed by software and not verified by a person."
 HOW_TO_READ = (
     "Present: the probability is at or above the threshold of the finding. Undetermined: it lies between the "
     "two thresholds of the finding and the software abstains. Absent: it lies below."
@@ -155,7 +156,7 @@ def _imaging_measurements(
 
 def comments(assessment: Assessment) -> list[str]:
     """What a reader must know beside the findings. No patient data."""
-    texts = [DISCLAIMER]
+    texts = [STANDING]
     if assessment.findings:
         texts.append(HOW_TO_READ)
     if assessment.status is not Status.REPORTED:

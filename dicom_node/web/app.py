@@ -8,13 +8,12 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
+from dicom_node.config import LOOPBACK_HOSTS
 from dicom_node.web import problems
 from dicom_node.web.api import build_router
 from dicom_node.web.guard import Doorkeeper, LastResort, SecurityHeaders
 from dicom_node.web.pages import FOLDER, Pages, is_page
 from dicom_node.web.ports import WebPorts
-
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 def create_app(ports: WebPorts, allowed_hosts: Sequence[str] = LOOPBACK_HOSTS) -> FastAPI:

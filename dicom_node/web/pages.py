@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from dicom_node.facts import DISCLAIMER
 from dicom_node.store.states import StudyRecord, StudyState
 from dicom_node.web import views
 from dicom_node.web.api import Before, Limit, State, Uid, known_study, next_page
@@ -89,7 +90,7 @@ class Pages:
             ready=ready,
             not_ready_reason=reason,
             info=self._ports.info(),
-            disclaimer=views.DISCLAIMER,
+            disclaimer=DISCLAIMER,
         )
         return HTMLResponse(page, status_code=status, headers=dict(headers or {}))
 

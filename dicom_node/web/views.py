@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-DISCLAIMER = "Not a medical device. For research only."
-
 MODALITY_NAMES = {
     "xray": "Radiograph",
     "ct": "CT",

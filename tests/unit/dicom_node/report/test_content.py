@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 
 from dicom_node.records import Presence, Skipped, Status
 from dicom_node.report import codes
-from dicom_node.report.content import DISCLAIMER, comments, in_reading_order
+from dicom_node.report.content import STANDING, comments, in_reading_order
 from dicom_node.report.document import build_report, encode_part10
 from tests.support.assessments import BUNDLE, DEVICE, DIGEST, assessment_of, context_of
 from tests.support.sources import SOURCES, sm
@@ -71,7 +71,7 @@ def test_the_bundle_is_told_with_its_digest(report: Dataset) -> None:
 
 def test_it_says_that_it_is_no_medical_device(report: Dataset) -> None:
     texts = [value_of(i) for i in children(only(report, codes.QUALITATIVE_EVALUATIONS), codes.COMMENT)]
-    assert texts[0] == DISCLAIMER
+    assert texts[0] == STANDING
     assert any("window taken from the object" in str(text) for text in texts)
 
 
@@ -129,7 +129,7 @@ def test_a_report_without_findings_says_why() -> None:
     report = build_report(refused, headers, context_of(headers))
     assert not children(report, codes.IMAGING_MEASUREMENTS)
     texts = [value_of(i) for i in children(only(report, codes.QUALITATIVE_EVALUATIONS), codes.COMMENT)]
-    assert texts[0] == DISCLAIMER
+    assert texts[0] == STANDING
     assert "Nothing was reported: not a chest radiograph" in texts
     assert "A view of modality xray was out of scope: not a chest radiograph" in texts
 
