@@ -143,9 +143,9 @@ def receive_with_kills(node: NodeProcess, files: Sequence[Path], chance: random.
                 kill_database(node)
             if victim == "database":
                 wait_until(lambda: why_not_ready(node).startswith("the database"), "word of the loss")
+                assert node.stop() == 0
         told.append(f"{victim} at {len(acknowledged)} images")
         assert len(acknowledged) < len(files), told
-        node.stop()
         node.start()
     with sending(node, files, acknowledged) as last:
         said = [sender.result(timeout=60) for sender in last]
