@@ -9,13 +9,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import threading
+import time
 import zlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
+from weakref import WeakKeyDictionary
 
 import structlog
 from pydicom.dataset import Dataset
@@ -28,10 +33,11 @@ from pydicom.uid import (
 )
 
 from dicom_node.errors import (
-    DatabaseUnavailableError,
     InputError,
     InstanceConflictError,
     UnreadableObjectError,
+    describe,
+    where,
 )
 from dicom_node.part10 import read_part10_head
 from dicom_node.records import Instance
@@ -52,6 +58,9 @@ class InstanceLedger(Protocol):
     def add_instance(self, instance: Instance, *, origin: str | None, calling_ae: str | None) -> Added:
         """Make a durable file known."""
 
+    def knows(self, sop_instance_uid: str) -> bool:
+        """Whether an instance of that UID was made known."""
+
 
 class QuietLedger(Protocol):
     """What the watch asks of the store."""
@@ -61,6 +70,9 @@ class QuietLedger(Protocol):
 
     def next_quiet(self, quiet_seconds: float) -> float | None:
         """Seconds until the next one will have been, if nothing comes; None where none is received."""
+
+    def touch(self, study_uids: Collection[str], older_than: float) -> None:
+        """Something of these studies is on the wire: those silent for `older_than` seconds are not silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +110,25 @@ class Intake:
     def __init__(self, spool: Spool, ledger: InstanceLedger) -> None:
         self._spool = spool
         self._ledger = ledger
+        self._begun: WeakKeyDictionary[Draft, float] = WeakKeyDictionary()
+        self._lock = threading.Lock()
 
     def draft(self) -> Draft:
         """A file to write a data set into as it arrives. Raises StorageFullError."""
-        return self._spool.draft()
+        draft = self._spool.draft()
+        with self._lock:
+            self._begun[draft] = time.monotonic()
+        return draft
+
+    def arriving(self, longer_than: float) -> set[str]:
+        """Studies of which one object has been on the wire for more than `longer_than` seconds.
+
+        Which study it is stands near the head of the data set; an object that has not told yet is left out.
+        """
+        before = time.monotonic() - longer_than
+        with self._lock:
+            slow = [draft for draft, begun in self._begun.items() if begun < before]
+        return {study for study in map(_study_of, slow) if study is not None}
 
     def accept_file(
         self, path: Path, *, origin: str | None = None, calling_ae: str | None = None
@@ -170,8 +197,12 @@ class Intake:
         target = self._spool.instance_path(identity.study_uid, identity.series_uid, identity.sop_instance_uid)
         instance = _instance(identity, transfer_syntax, target, draft.size, digest)
         placed = not target.exists() and self._spool.place(draft, target)
-        if not placed:
-            instance = self._same_as_placed(instance)
+        while not placed:
+            same = self._same_as_placed(instance)
+            if same is not None:
+                instance = same
+                break
+            placed = self._spool.place(draft, target)
         try:
             added = self._ledger.add_instance(instance, origin=origin, calling_ae=calling_ae)
         except InstanceConflictError:
@@ -180,17 +211,37 @@ class Intake:
             raise
         return Accepted(instance, added)
 
-    def _same_as_placed(self, instance: Instance) -> Instance:
-        """The file that has the name already, when its data set is the same.
+    def _same_as_placed(self, instance: Instance) -> Instance | None:
+        """The file that has the name already, when its data set is the same; None where it is gone.
 
-        Raises InstanceConflictError otherwise.
+        A file that the store does not know is a leftover of an arrival that was never acknowledged (the
+        database was down): it is removed. Raises InstanceConflictError where other content is known.
         """
-        syntax, offset = read_part10_head(instance.path)
-        if syntax == instance.transfer_syntax_uid and _digest_from(instance.path, offset) == instance.sha256:
-            self._spool.settle(instance.path)
-            return replace(instance, size=instance.path.stat().st_size)
+        try:
+            with instance.path.open("rb") as held:
+                # Whoever placed it holds this lock until it is known, or until that has failed.
+                fcntl.flock(held, fcntl.LOCK_EX)
+                if os.fstat(held.fileno()).st_nlink == 0:
+                    return None
+                if self._is_same(instance):
+                    self._spool.settle(instance.path)
+                    return replace(instance, size=instance.path.stat().st_size)
+                if not self._ledger.knows(instance.sop_instance_uid):
+                    instance.path.unlink()
+                    return None
+        except FileNotFoundError:
+            return None
         raise InstanceConflictError(
             f"SOP instance {instance.sop_instance_uid} is known with other content; the first is kept"
+        )
+
+    def _is_same(self, instance: Instance) -> bool:
+        try:
+            syntax, offset = read_part10_head(instance.path)
+        except InputError:
+            return False
+        return (
+            syntax == instance.transfer_syntax_uid and _digest_from(instance.path, offset) == instance.sha256
         )
 
 
@@ -198,7 +249,8 @@ class QuietWatch:
     """A thread that asks which studies have become quiet: a few times a second, and just when one has.
 
     Silence counts only while someone listens: after a start the first question is asked one quiet time
-    later, so that senders which were cut off can come back. All state is in the store.
+    later, so that senders which were cut off can come back. All state is in the store. A study is not silent
+    while `arriving` (as `Intake.arriving`) tells that a large object of it is on the wire.
     """
 
     def __init__(
@@ -206,9 +258,11 @@ class QuietWatch:
         ledger: QuietLedger,
         quiet_seconds: float,
         *,
+        arriving: Callable[[float], Collection[str]] = lambda _: (),
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._ledger = ledger
+        self._arriving = arriving
         self._quiet = quiet_seconds
         self._poll = min(poll_seconds, quiet_seconds)
         self._stopping = threading.Event()
@@ -217,6 +271,11 @@ class QuietWatch:
     def start(self) -> None:
         """Begin to watch."""
         self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it watches."""
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """End the watch and wait for its thread."""
@@ -230,16 +289,30 @@ class QuietWatch:
         while not self._stopping.wait(pause):
             pause = self._poll
             try:
-                closed = self._ledger.close_quiet(self._quiet)
-                due = self._ledger.next_quiet(self._quiet)
-            except DatabaseUnavailableError as error:
-                log.warning("quiet_watch.database", error=str(error))
+                closed, due = self._ask()
+            except Exception as error:  # noqa: BLE001 - the rim: without the watch no study is ever complete
+                log.warning("quiet_watch.interrupted", error=describe(error), where=where(error))
                 pause = max(1.0, self._poll)
                 continue
             if closed:
                 log.info("study.complete", studies=closed)
             if due is not None:
                 pause = min(self._poll, max(due, SHORTEST_PAUSE))
+
+    def _ask(self) -> tuple[list[str], float | None]:
+        margin = self._quiet / 4
+        if arriving := self._arriving(margin):
+            self._ledger.touch(arriving, margin)
+        return self._ledger.close_quiet(self._quiet), self._ledger.next_quiet(self._quiet)
+
+
+def _study_of(draft: Draft) -> str | None:
+    """The study that a file under way belongs to, as far as it has told."""
+    try:
+        syntax, offset = read_part10_head(draft.path)
+        return identify(draft.path, syntax, offset).study_uid
+    except (InputError, OSError):
+        return None
 
 
 def identify(path: Path, transfer_syntax_uid: str, offset: int) -> Identity:

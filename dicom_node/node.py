@@ -201,10 +201,11 @@ class Node:
 
     def _open_door(self) -> None:
         settings = self._settings
-        self._watch = QuietWatch(self.store, settings.study.quiet_seconds)
+        intake = Intake(self._storage.spool, self.store)
+        self._watch = QuietWatch(self.store, settings.study.quiet_seconds, arriving=intake.arriving)
         self._watch.start()
         self._dicom = DicomServer(
-            Intake(self._storage.spool, self.store),
+            intake,
             ScpSettings(
                 ae_title=settings.dimse.ae_title,
                 host=settings.dimse.host,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,18 @@ class StudyStore(DeliveryStore):
             audit.record(
                 connection, "study.fetch_failed", archive=archive, resource_id=resource_id, reason=reason
             )
+
+    def knows(self, sop_instance_uid: str) -> bool:
+        """Whether an instance of that UID was made known."""
+        with transaction(self._pool) as connection:
+            return connection.execute(study_sql.KNOWN_DIGEST, (sop_instance_uid,)).fetchone() is not None
+
+    def touch(self, study_uids: Collection[str], older_than: float) -> None:
+        """Something of these studies is on the wire: where the last object came more than `older_than`
+        seconds ago, the quiet time begins anew."""
+        with transaction(self._pool) as connection:
+            values = {"study_uids": list(study_uids), "older_than": older_than}
+            connection.execute(study_sql.TOUCH, values)
 
     # -- becoming complete ------------------------------------------------------------------------
 

@@ -30,6 +30,13 @@ KNOWN_DIGEST = """
 SELECT sha256 FROM instances WHERE sop_instance_uid = %s
 """
 
+TOUCH = """
+-- Something of these studies is on the wire: they are not silent.
+UPDATE studies SET last_received = now()
+WHERE study_uid = ANY(%(study_uids)s) AND state = 'receiving'
+  AND last_received < now() - make_interval(secs => %(older_than)s)
+"""
+
 NAME_ORIGIN = """
 -- A re-send by an archive of what came without a name before.
 UPDATE studies SET origin = %(origin)s WHERE study_uid = %(study_uid)s AND origin IS NULL

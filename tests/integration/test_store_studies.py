@@ -379,3 +379,21 @@ def test_it_tells_when_the_next_study_will_be_quiet(store: StudyStore, spool: Sp
     overdue = store.next_quiet(0.0)
     assert overdue is not None
     assert overdue <= 0
+
+
+def test_a_study_with_an_object_on_the_wire_is_not_quiet(store: StudyStore, spool: Spool, pool: Pool) -> None:
+    add(store, spool, 1)
+    with transaction(pool) as connection:
+        connection.execute("UPDATE studies SET last_received = now() - interval '10 s'")
+    store.touch({STUDY, "1.2.3"}, 1.25)
+    assert store.close_quiet(5.0) == []
+    store.touch({STUDY}, 1.25)
+    with transaction(pool) as connection:
+        connection.execute("UPDATE studies SET last_received = now() - interval '10 s'")
+    assert store.close_quiet(5.0) == [STUDY]
+
+
+def test_it_tells_which_instances_it_knows(store: StudyStore, spool: Spool) -> None:
+    add(store, spool, 1)
+    assert store.knows(f"{STUDY}.1.1")
+    assert not store.knows(f"{STUDY}.1.2")

@@ -6,9 +6,11 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path
 
+import psycopg
 import pytest
 from pydicom import dcmread
 from pydicom.uid import (
@@ -23,6 +25,7 @@ from dicom_node.errors import (
     DatabaseUnavailableError,
     InstanceConflictError,
     NotDicomError,
+    StorageFullError,
     UnreadableObjectError,
 )
 from dicom_node.intake import Announced, Identity, Intake, QuietWatch, identify
@@ -46,6 +49,9 @@ class LedgerInMemory:
         if before.sha256 != instance.sha256:
             raise InstanceConflictError("known with other content")
         return Added.NEW if before is instance else Added.ALREADY_THERE
+
+    def knows(self, sop_instance_uid: str) -> bool:
+        return sop_instance_uid in self.known
 
 
 @pytest.fixture
@@ -206,22 +212,86 @@ def test_a_file_placed_by_a_killed_process_is_adopted(
     assert placed.path.exists()
 
 
+@pytest.mark.parametrize("again", ["same", "other"])
+def test_a_file_that_the_store_never_came_to_know_gives_way(
+    tmp_path: Path, intake: Intake, ledger: LedgerInMemory, spool: Spool, again: str
+) -> None:
+    def away(instance: Instance, *, origin: str | None, calling_ae: str | None) -> Added:  # noqa: ARG001
+        raise DatabaseUnavailableError("away for a moment")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "add_instance", away)
+        with pytest.raises(DatabaseUnavailableError):
+            intake.accept_file(write_file(tmp_path / "a.dcm", make_dataset(1, 1)))
+    corrected = make_dataset(1, 1)
+    if again == "other":
+        corrected.PatientID = "T2"
+    path = write_file(tmp_path / "b.dcm", corrected)
+    accepted = intake.accept_file(path)
+    assert accepted.added is Added.NEW
+    assert accepted.instance.path.read_bytes() == path.read_bytes()
+    assert len(list((spool.root / "instances").rglob("*.dcm"))) == 1
+
+
+def test_two_corrections_at_once_leave_the_file_that_the_store_knows(
+    tmp_path: Path, intake: Intake, ledger: LedgerInMemory
+) -> None:
+    orphan = intake.accept_file(write_file(tmp_path / "a.dcm", make_dataset(1, 1))).instance
+    ledger.known.clear()
+    gate, outcomes = threading.Barrier(4), []
+
+    def send(number: int) -> None:
+        dataset = make_dataset(1, 1)
+        dataset.PatientID = f"T{number}"
+        path = write_file(tmp_path / f"{number}.dcm", dataset)
+        gate.wait()
+        try:
+            outcomes.append(intake.accept_file(path).added)
+        except InstanceConflictError:
+            outcomes.append(None)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(2, 6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count(Added.NEW) == 1
+    assert outcomes.count(None) == 3
+    kept = ledger.known[orphan.sop_instance_uid]
+    assert hashlib.sha256(data_set_of(kept.path)).hexdigest() == kept.sha256 != orphan.sha256
+
+
+def test_the_door_tells_which_study_a_slow_object_belongs_to(tmp_path: Path, intake: Intake) -> None:
+    content = write_file(tmp_path / "a.dcm", make_dataset(1, 1, kilobytes=300)).read_bytes()
+    with intake.draft() as draft:
+        assert intake.arriving(0.0) == set()  # nothing has told yet
+        draft.write(content[:2000])
+        assert intake.arriving(0.0) == {f"{ROOT}.1"}
+        assert intake.arriving(60.0) == set()
+    assert intake.arriving(0.0) == set()
+
+
 class QuietLedger:
     """Tells one closed study, after one error."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.touched: list[str] = []
         self.asked: list[float] = []
         self.closed = threading.Event()
 
     def close_quiet(self, quiet_seconds: float) -> list[str]:
         self.asked.append(quiet_seconds)
         if len(self.asked) == 1:
-            raise DatabaseUnavailableError("away for a moment")
+            raise self.error
         self.closed.set()
         return ["1.2.3"]
 
     def next_quiet(self, quiet_seconds: float) -> float | None:  # noqa: ARG002
         return None
+
+    def touch(self, study_uids: Collection[str], older_than: float) -> None:  # noqa: ARG002
+        self.touched.extend(study_uids)
 
 
 class OneStudy:
@@ -243,6 +313,9 @@ class OneStudy:
     def next_quiet(self, quiet_seconds: float) -> float | None:  # noqa: ARG002
         return None if self.late else self.due - time.monotonic()
 
+    def touch(self, study_uids: Collection[str], older_than: float) -> None:
+        raise AssertionError((study_uids, older_than))
+
 
 def test_the_watch_asks_just_when_a_study_becomes_quiet() -> None:
     ledger = OneStudy(due=1.3)
@@ -254,11 +327,30 @@ def test_the_watch_asks_just_when_a_study_becomes_quiet() -> None:
     assert ledger.late[0] < 0.5  # the next poll would be 0.7 s late
 
 
-def test_the_watch_outlives_a_database_that_is_away() -> None:
-    ledger = QuietLedger()
+@pytest.mark.parametrize(
+    "error",
+    [
+        DatabaseUnavailableError("away for a moment"),
+        StorageFullError("no room left"),
+        psycopg.errors.ReadOnlySqlTransaction("at a failover"),
+    ],
+)
+def test_the_watch_outlives_whatever_the_database_says(error: Exception) -> None:
+    ledger = QuietLedger(error)
     watch = QuietWatch(ledger, 0.05)
+    watch.start()
+    assert ledger.closed.wait(10)
+    assert watch.alive
+    watch.stop()
+
+    assert set(ledger.asked) == {0.05}
+
+
+def test_the_watch_tells_the_store_what_is_on_the_wire() -> None:
+    ledger = QuietLedger(DatabaseUnavailableError("away for a moment"))
+    watch = QuietWatch(ledger, 0.05, arriving=lambda longer_than: {f"1.2.{longer_than}"})
     watch.start()
     assert ledger.closed.wait(10)
     watch.stop()
 
-    assert set(ledger.asked) == {0.05}
+    assert ledger.touched[0] == "1.2.0.0125"

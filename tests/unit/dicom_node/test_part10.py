@@ -22,6 +22,9 @@ class Taking:
     def add_instance(self, instance: Instance, *, origin: str | None, calling_ae: str | None) -> Added:  # noqa: ARG002
         return Added.NEW
 
+    def knows(self, sop_instance_uid: str) -> bool:  # noqa: ARG002
+        return True
+
 
 def odd(tmp_path: Path) -> dict[str, Path]:
     """The same data set under heads that differ."""
