@@ -4,17 +4,18 @@ pynetdicom gathers a data set in memory, or in a file of the system's temporary 
 the whole process. This provider takes its place for one association: everything but the data set of a
 C-STORE-RQ goes the usual way; that one is written into a draft of the spool as it arrives, so that memory is
 bounded by a PDU, and the later rename stays on one file system.
+
+A peer that breaks the message protocol is aborted (PS3.8 section 9.3.8), and what it had sent is thrown away.
 """
 
 from __future__ import annotations
 
-import queue
 import struct
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+import structlog
 from pydicom.dataset import Dataset
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
 from pynetdicom.association import Association
@@ -24,7 +25,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import decode
 from pynetdicom.pdu_primitives import P_DATA
 
-from dicom_node.errors import StorageError
+from dicom_node.errors import StorageError, UnreadableObjectError, describe, where
 from dicom_node.intake import Intake
 from dicom_node.spool import Draft
 
@@ -35,6 +36,14 @@ LAST = 0x02
 C_STORE_RQ_FIELD = 0x0001
 NO_DATA_SET = 0x0101
 """PS3.7 section E.1: Command Field of a C-STORE-RQ, Command Data Set Type without a data set."""
+COMMAND_LIMIT = 1 << 16
+"""Bytes of a command set; real ones take a few hundred."""
+IDENTIFIER_LIMIT = 1 << 20
+"""Bytes of the data set of any other message, which is gathered in memory."""
+INVALID_PDU = "Evt19"
+"""pynetdicom's name for the event of PS3.8 table 9.2-5 that ends in an A-ABORT (action AA-8)."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -47,6 +56,8 @@ class Reception:
     """Bytes of preamble and file meta information before the data set."""
     transfer_syntax_uid: str
     error: StorageError | None = None
+    claimed: bool = False
+    """A handler has it and will discard it."""
 
     def append(self, fragment: bytes | memoryview) -> None:
         """Write a fragment. An error is kept for the answer: the rest must still be read off the network."""
@@ -79,13 +90,31 @@ class SpoolingProvider(DIMSEServiceProvider):
         super().__init__(association)
         self._intake = intake
         self._command = bytearray()
+        self._identifier_size = 0
+        self._broken = False
+        self._handed_on: list[Reception] = []
         self._request: C_STORE | None = None
         self._context_id = 0
         self._reception: Reception | None = None
         self._syntaxes: dict[int, str] = {}
 
     def receive_primitive(self, primitive: P_DATA) -> None:
-        """Take the fragments of one P-DATA (PS3.8 section 9.3.5), in the network thread."""
+        """Take the fragments of one P-DATA (PS3.8 section 9.3.5), in the network thread.
+
+        Whatever goes wrong here ends this association, never the thread.
+        """
+        if self._broken:
+            return
+        try:
+            self._take(primitive)
+        except Exception as error:  # noqa: BLE001 - a rim: pydicom and pynetdicom raise anything on garbage
+            self._broken = True
+            self._drop()
+            self._command.clear()
+            log.warning("association.broken", error=describe(error), where=where(error))
+            self.dul.event_queue.put(INVALID_PDU)
+
+    def _take(self, primitive: P_DATA) -> None:
         for context_id, value in primitive.presentation_data_value_list:
             if self._reception is not None and not value[0] & COMMAND:
                 self._take_data(value)
@@ -96,16 +125,24 @@ class SpoolingProvider(DIMSEServiceProvider):
 
     def close(self) -> None:
         """Throw away what was under way, or still unanswered, when the association ended."""
+        self._drop()
+        ended = StorageError("the association ended before the object was stored")
+        for reception in self._handed_on:
+            if not reception.claimed:
+                reception.fail(ended)
+        self._handed_on.clear()
+
+    def _drop(self) -> None:
+        """Throw away the data set that is arriving."""
         if self._reception is not None:
             self._reception.discard()
-            self._reception = None
-        with suppress(queue.Empty):
-            while True:
-                _, request = self.msg_queue.get_nowait()
-                if isinstance(request, C_STORE):
-                    reception_of(request).discard()
+        self._reception = self._request = None
 
     def _take_command(self, context_id: int, value: bytes) -> None:
+        if self._reception is not None:
+            raise _violation("a command came in the middle of a data set")
+        if len(self._command) + len(value) > COMMAND_LIMIT:
+            raise _violation("a command set has no end")
         self._command += value[1:]
         if not value[0] & LAST:
             return
@@ -120,6 +157,11 @@ class SpoolingProvider(DIMSEServiceProvider):
 
     def _pass_on(self, context_id: int, value: bytes) -> None:
         """The usual way, for every other message."""
+        self._identifier_size += len(value)
+        if self._identifier_size > IDENTIFIER_LIMIT:
+            raise _violation("the data set of a message other than C-STORE has no end")
+        if value[0] & LAST:
+            self._identifier_size = 0
         ordinary = P_DATA()
         ordinary.presentation_data_value_list.append((context_id, value))
         super().receive_primitive(ordinary)
@@ -129,8 +171,11 @@ class SpoolingProvider(DIMSEServiceProvider):
         message.context_id = context_id
         message.encoded_command_set = BytesIO(encoded)
         message.command_set = command
+        request = _primitive(message)
+        if not request.is_valid_request:
+            raise _violation("a C-STORE request lacks what it must have (PS3.7 table 9.3-1)")
         self._context_id = context_id
-        self._request = _primitive(message)
+        self._request = request
         self._reception = self._open(context_id, command)
 
     def _open(self, context_id: int, command: Dataset) -> Reception:
@@ -150,14 +195,16 @@ class SpoolingProvider(DIMSEServiceProvider):
         return reception
 
     def _syntax_of(self, context_id: int) -> str:
-        """The transfer syntax that was agreed on; an unknown context ends the association later."""
+        """The transfer syntax that was agreed on. A context that was not accepted is a violation."""
         if not self._syntaxes:  # they stay the same for the whole association, and asking is slow
             self._syntaxes = {
                 context.context_id: str(context.transfer_syntax[0])
                 for context in self.assoc.accepted_contexts
                 if context.context_id is not None
             }
-        return self._syntaxes.get(context_id, "")
+        if context_id not in self._syntaxes:
+            raise _violation("an object came under a presentation context that was not accepted")
+        return self._syntaxes[context_id]
 
     def _take_data(self, value: bytes) -> None:
         reception, request = self._reception, self._request
@@ -167,16 +214,23 @@ class SpoolingProvider(DIMSEServiceProvider):
         if value[0] & LAST:
             self._reception = self._request = None
             setattr(request, ATTRIBUTE, reception)
+            self._handed_on = [item for item in self._handed_on if not item.claimed]
+            self._handed_on.append(reception)
             self.msg_queue.put((self._context_id, request))
 
 
 ATTRIBUTE = "spooled_reception"
 
 
+def _violation(what: str) -> UnreadableObjectError:
+    return UnreadableObjectError("broken-message", f"{what}: the association is aborted")
+
+
 def reception_of(request: Any) -> Reception:
-    """What arrived with a C-STORE request; the handler discards it when done."""
+    """What arrived with a C-STORE request, claimed by the caller, who discards it when done."""
     reception = getattr(request, ATTRIBUTE)
     assert isinstance(reception, Reception)  # noqa: S101 - set by SpoolingProvider on every C-STORE
+    reception.claimed = True
     return reception
 
 

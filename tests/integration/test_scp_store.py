@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+from pynetdicom.pdu_primitives import P_DATA
 
-from dicom_node.dimse.contexts import storage_classes, transfer_syntaxes
+from dicom_node.dimse.contexts import VERIFICATION, storage_classes, transfer_syntaxes
 from dicom_node.dimse.server import DicomServer, ScpSettings, echo
 from dicom_node.errors import ArchiveRefusedError, ArchiveUnavailableError, ConfigError
 from dicom_node.intake import Intake
@@ -261,6 +264,115 @@ def test_an_association_cut_off_leaves_nothing_behind(
     association.abort()
     wait_until(lambda: list(incoming.iterdir()) == [], "empty folder")
     assert sum(store.counts().values()) == 0
+
+
+COMMAND, DATA, LAST = 1, 0, 2
+
+
+def fragment(association: Association, header: int, content: bytes, context_id: int = 1) -> None:
+    """One fragment of a message, right or wrong, in a PDU of its own."""
+    primitive = P_DATA()
+    primitive.presentation_data_value_list.append((context_id, bytes([header]) + content))
+    association.dul.send_pdu(primitive)
+
+
+def command_of(
+    instance_uid: str = "1.2.3", *, number: int | None = 1, sop_class: str = CTImageStorage
+) -> bytes:
+    """A C-STORE-RQ as it goes over the wire."""
+    command = Dataset()
+    command.AffectedSOPClassUID = sop_class
+    command.CommandField = 0x0001
+    if number is not None:
+        command.MessageID = number
+    command.Priority = 2
+    command.CommandDataSetType = 0x0001
+    with quiet:
+        command.AffectedSOPInstanceUID = instance_uid
+        encoded = encode(command, True, True)
+    assert encoded is not None
+    return struct.pack("<HHII", 0, 0, 4, len(encoded)) + encoded
+
+
+def under_an_unknown_context(association: Association) -> None:
+    fragment(association, COMMAND | LAST, command_of(), context_id=77)
+    fragment(association, DATA | LAST, b"\x00" * 1000, context_id=77)
+
+
+def one_command_within_the_data_of_another(association: Association) -> None:
+    fragment(association, COMMAND | LAST, command_of())
+    fragment(association, DATA, b"\x00" * 1000)
+    fragment(association, COMMAND | LAST, command_of("1.2.4", number=2))
+
+
+def garbage_for_a_command(association: Association) -> None:
+    fragment(association, COMMAND | LAST, b"\xff" * 40)
+
+
+def garbage_within_a_data_set(association: Association) -> None:
+    fragment(association, COMMAND | LAST, command_of())
+    fragment(association, DATA, b"\x00" * 1000)
+    fragment(association, COMMAND | LAST, b"\xff" * 40)
+
+
+def a_command_without_a_number(association: Association) -> None:
+    fragment(association, COMMAND | LAST, command_of(number=None))
+    fragment(association, DATA | LAST, b"\x00" * 1000)
+
+
+def an_overlong_uid(association: Association) -> None:
+    fragment(association, COMMAND | LAST, command_of("1." * 40 + "1"))
+
+
+def a_command_without_an_end(association: Association) -> None:
+    for _ in range(20):
+        fragment(association, COMMAND, b"\x00" * 8000)
+
+
+def data_without_an_end_that_is_no_object(association: Association) -> None:
+    command = Dataset()
+    command.AffectedSOPClassUID = VERIFICATION
+    command.CommandField, command.MessageID, command.CommandDataSetType = 0x0030, 1, 0x0001
+    encoded = encode(command, True, True)
+    assert encoded is not None
+    fragment(association, COMMAND | LAST, encoded)
+    for _ in range(12):
+        fragment(association, DATA, b"\x00" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        under_an_unknown_context,
+        one_command_within_the_data_of_another,
+        garbage_for_a_command,
+        garbage_within_a_data_set,
+        a_command_without_a_number,
+        an_overlong_uid,
+        a_command_without_an_end,
+        data_without_an_end_that_is_no_object,
+    ],
+)
+def test_a_peer_that_breaks_the_protocol_is_aborted_and_leaves_nothing(
+    server: DicomServer, store: StudyStore, spool: Spool, break_it: Callable[[Association], None]
+) -> None:
+    association = associate(server)
+    break_it(association)
+    wait_until(lambda: association.is_aborted, "abort", seconds=8)
+    wait_until(lambda: list((spool.root / "incoming").iterdir()) == [], "empty folder", seconds=8)
+    echo("127.0.0.1", server.port, "M3BIND")
+    assert sum(store.counts().values()) == 0
+
+
+def test_an_object_for_a_service_that_stores_nothing_leaves_no_file(
+    server: DicomServer, spool: Spool
+) -> None:
+    """C-STORE by the rules of the message, but for the Verification class: no handler of ours sees it."""
+    association = associate(server, (VERIFICATION, ImplicitVRLittleEndian))
+    fragment(association, COMMAND | LAST, command_of(sop_class=VERIFICATION))
+    fragment(association, DATA | LAST, b"\x00" * 1000)
+    association.release()
+    wait_until(lambda: list((spool.root / "incoming").iterdir()) == [], "empty folder", seconds=8)
 
 
 def test_one_association_too_many_is_rejected(server: DicomServer) -> None:
