@@ -9,10 +9,11 @@ by side; the DICOM port opens as soon as what it takes can be kept, whether or n
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from importlib.metadata import version
 from typing import Protocol
 
@@ -280,10 +281,19 @@ def make_archive(archive: ArchiveSettings, settings: Settings) -> ReportArchive:
 
 
 def device_observer(settings: Settings) -> DeviceObserver:
-    """This installation, as the reports name it (TID 1004); made once and kept in `data_dir`."""
+    """This installation, as the reports name it (TID 1004); made once and kept in `data_dir`.
+
+    One process at a time writes the file, and an empty one, as a kill or a power cut leaves it, is filled.
+    """
     path = settings.data_dir / "installation"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError), path.open("x", encoding="ascii") as file:
-            file.write(str(uuid.uuid4()))
-    return this_device(path.read_text(encoding="ascii").strip(), settings.dimse.ae_title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        installation = file.read().strip()
+        if not installation:
+            installation = str(uuid.uuid4())
+            file.write(installation)
+            file.flush()
+            os.fsync(file.fileno())
+    return this_device(installation, settings.dimse.ae_title)
