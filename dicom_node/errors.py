@@ -123,5 +123,7 @@ def describe(error: BaseException) -> str:
 
 
 def where(error: BaseException) -> str:
-    """The traceback of an error without its message."""
-    return "".join(traceback.format_tb(error.__traceback__))
+    """The traceback of an error and of what caused it, without their messages."""
+    cause = error.__cause__
+    before = "" if cause is None else f"{where(cause)}{type(cause).__name__}, which caused:\n"
+    return before + "".join(traceback.format_tb(error.__traceback__))

@@ -60,7 +60,9 @@ def build_report(assessment: Assessment, headers: Sequence[Dataset], context: Re
         root = measurement_report(assessment, by_uid, told, context)
         report = _document(assessment, headers, told, root, context)
     except (ValueError, TypeError) as error:
-        raise ReportError(f"The assessment cannot be told as a standard SR: {error}") from error
+        raise ReportError(
+            f"The assessment cannot be told as a standard SR: {type(error).__name__} (the log tells where)"
+        ) from error
     return convert_form(report, context.form)
 
 
@@ -91,7 +93,9 @@ def encode_part10(dataset: Dataset) -> bytes:
     try:
         dataset.save_as(buffer, enforce_file_format=True)
     except (ValueError, TypeError, OSError) as error:
-        raise ReportError(f"The report cannot be encoded: {error}") from error
+        raise ReportError(
+            f"The report cannot be encoded: {type(error).__name__} (the log tells where)"
+        ) from error
     return buffer.getvalue()
 
 

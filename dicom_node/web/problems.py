@@ -6,7 +6,6 @@ told in words; what only the administrator can mend (5xx) is told in general her
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -28,6 +27,8 @@ from dicom_node.errors import (
     OutOfScopeError,
     StorageFullError,
     UnsupportedObjectError,
+    describe,
+    where,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -74,9 +75,10 @@ class ProblemError(M3BindError):
 
 
 def log_failure(route: str, error: Exception) -> None:
-    """Log an error, its traceback as plain text: local variables in it could be patient data."""
-    trace = "".join(traceback.format_exception(error))
-    _log.error("request failed", route=route, error=type(error).__name__, traceback=trace)
+    """Log what failed and where; of an error that is not of our tree not its words, which may quote data."""
+    _log.error(
+        "request failed", route=route, kind=type(error).__name__, error=describe(error), where=where(error)
+    )
 
 
 Page = Callable[[Request, Problem], Response]

@@ -15,9 +15,9 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
 )
 
-from dicom_node.errors import ReportError
+from dicom_node.errors import ReportError, describe, where
 from dicom_node.records import SourceRef
-from dicom_node.report import codes
+from dicom_node.report import codes, document
 from dicom_node.report.context import PriorReport, ReportForm, form_uid
 from dicom_node.report.document import SOP_CLASSES, build_report, convert_form, encode_part10
 from tests.support.assessments import DEVICE, assessment_of, context_of
@@ -187,6 +187,35 @@ def test_a_value_that_cannot_be_written_is_a_report_error() -> None:
     report["PregnancyStatus"]._value = 70_000  # US holds 65535
     with pytest.raises(ReportError, match="cannot be encoded"):
         encode_part10(report)
+
+
+SECRET = "DOE^JANE"
+
+
+def told_of(caught: pytest.ExceptionInfo[ReportError]) -> str:
+    """What the log, the record of a failed study and the page show."""
+    return describe(caught.value) + where(caught.value)
+
+
+def test_a_value_of_the_source_is_not_quoted_when_it_cannot_be_written() -> None:
+    report = report_of("cr", cr())
+    report.PregnancyStatus = 1
+    report["PregnancyStatus"]._value = SECRET
+    with pytest.raises(ReportError, match="cannot be encoded") as caught:
+        encode_part10(report)
+    assert SECRET not in told_of(caught)
+    assert "encode_part10" in told_of(caught)
+
+
+def test_a_value_of_the_source_is_not_quoted_when_it_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quoting(*_: object) -> None:
+        raise ValueError(f"Invalid value {SECRET!r}")
+
+    monkeypatch.setattr(document, "measurement_report", quoting)
+    with pytest.raises(ReportError, match="cannot be told as a standard SR: ValueError") as caught:
+        report_of("cr", cr())
+    assert SECRET not in told_of(caught)
+    assert "quoting" in told_of(caught)
 
 
 @pytest.mark.parametrize("kind", sorted(set(SOURCES) - {"ecg"}))

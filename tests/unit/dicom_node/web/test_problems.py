@@ -4,6 +4,7 @@ import inspect
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from dicom_node import errors
 from dicom_node.errors import (
@@ -88,6 +89,34 @@ def test_a_bug_is_told_without_its_traceback(
     assert "hunter2" not in answer.text
     assert "Traceback" not in answer.text
     assert client.get("/").status_code == 500
+
+
+class OtherError(M3BindError):
+    """One that has no words for the sender."""
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_log_tells_where_and_quotes_no_data(
+    client: httpx.Client, node: Node, monkeypatch: pytest.MonkeyPatch, wrapped: bool
+) -> None:
+    patient = "^".join(("DOE", "JANE"))  # in parts, as a traceback shows lines of this file
+
+    def quoting() -> None:
+        try:
+            raise ValueError(f"Invalid value for VR PN: {patient}")
+        except ValueError as error:
+            if not wrapped:
+                raise
+            raise OtherError("the studies cannot be counted") from error
+
+    monkeypatch.setattr(node.studies, "counts", quoting)
+    with capture_logs() as logs:
+        assert client.get("/api/studies").status_code == 500
+    (told,) = (entry for entry in logs if entry["event"] == "request failed")
+    assert patient not in str(told)
+    assert told["kind"] == ("OtherError" if wrapped else "ValueError")
+    assert "in quoting" in told["where"]
+    assert ("cannot be counted" in told["error"]) is wrapped
 
 
 @pytest.mark.parametrize(
