@@ -1,6 +1,9 @@
 """`dicom-node analyse`: studies on disk to reports on disk, with no server and no database.
 
 files -> instances by study -> assess_study -> <study UID>.json and, where reported, <study UID>.dcm
+
+Reports that this software made before are told as skipped and are no part of what a report's identity is
+derived from: the same images give the same report however often they are analysed, and wherever to.
 """
 
 from __future__ import annotations
@@ -8,15 +11,25 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from dicom_node.errors import ConfigError, M3BindError
+import structlog
+from pydicom import dcmread
+
+from dicom_node.archive.protocol import OWN_MANUFACTURER
+from dicom_node.errors import ConfigError, M3BindError, UnreadableObjectError, describe, where
 from dicom_node.facts import assessment_to_json
 from dicom_node.pipeline import Assessor, assess_study, this_device, write_report
 from dicom_node.pixels.headers import NotDicom, walk
-from dicom_node.records import Assessment, Instance, Status
+from dicom_node.pixels.quiet import parsing
+from dicom_node.records import Assessment, Instance, Skipped, Status
+
+SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
+"""All structured reports begin so (PS3.4 table B.5-1)."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,15 +53,16 @@ class Found:
     not_dicom: tuple[NotDicom, ...]
 
 
-def find_studies(paths: Sequence[Path]) -> Found:
-    """Walk files and folders and group the instances by study.
+def find_studies(paths: Sequence[Path], *, out: Path | None = None) -> Found:
+    """Walk files and folders and group the instances by study. What lies in `out`, where that is a folder
+    below one of the paths, is left out: it is what an earlier run wrote.
 
     Raises ConfigError when a path does not exist.
     """
     for path in paths:
         if not path.exists():
             raise ConfigError(f"there is no file or folder {path}")
-    instances, not_dicom = walk(paths)
+    instances, not_dicom = walk(paths, without=out)
     studies: dict[str, dict[str, Instance]] = {}
     for instance in instances:
         studies.setdefault(instance.study_uid, {}).setdefault(instance.sop_instance_uid, instance)
@@ -66,25 +80,59 @@ def analyse(
 ) -> list[Outcome]:
     """Judge every study and write its JSON and, where reported, its SR into `out`.
 
-    A study that fails is told in its Outcome and does not stop the others.
+    A study that fails, of whatever, is told in its Outcome and does not stop the others. Raises ConfigError
+    where the folder `out` cannot be made.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {out} ({error.strerror}): name another") from error
     outcomes = []
     for study_uid, instances in found.studies.items():
         started(study_uid)
         try:
             outcome = _analyse_study(study_uid, instances, assessor, out, now())
-        except (M3BindError, OSError) as error:
-            outcome = Outcome(study_uid, None, f"{type(error).__name__}: {error}", None, None)
+        except Exception as error:  # noqa: BLE001 - a rim: the other studies must be analysed
+            log.warning("study_failed", study_uid=study_uid, error=describe(error), where=where(error))
+            outcome = Outcome(study_uid, None, _told(error), None, None)
         ended(outcome)
         outcomes.append(outcome)
     return outcomes
 
 
+def _told(error: Exception) -> str:
+    """An error for people, without the data that caused it."""
+    if isinstance(error, M3BindError):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}"
+    return describe(error)
+
+
+def is_own_report(instance: Instance) -> bool:
+    """Whether this software wrote it: a structured report that names us as its manufacturer."""
+    if not instance.sop_class_uid.startswith(SR_CLASSES):
+        return False
+    try:
+        with parsing("broken-header", "Its data set cannot be parsed."):
+            header = dcmread(instance.path, specific_tags=["Manufacturer"], force=True)
+            return str(header.get("Manufacturer", "")).strip() == OWN_MANUFACTURER
+    except UnreadableObjectError:
+        return False  # the readers tell what is wrong with it
+
+
 def _analyse_study(
-    study_uid: str, instances: Sequence[Instance], assessor: Assessor, out: Path, created: datetime
+    study_uid: str, members: Sequence[Instance], assessor: Assessor, out: Path, created: datetime
 ) -> Outcome:
+    own = [instance for instance in members if is_own_report(instance)]
+    # A study of our reports alone is refused with the readers' reason.
+    instances = [instance for instance in members if instance not in own] or own
     assessment = assess_study(assessor, study_uid, instances)
+    if instances is not own:
+        told = tuple(
+            Skipped(i.sop_instance_uid, "own-report", "It is a report that this software made.") for i in own
+        )
+        assessment = replace(assessment, skipped=(*assessment.skipped, *told))
     report_path = None
     if assessment.status is Status.REPORTED:
         report = write_report(

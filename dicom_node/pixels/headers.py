@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +15,7 @@ from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from dicom_node.errors import InputError, UnreadableObjectError, UnsupportedObjectError
+from dicom_node.errors import InputError, NotDicomError, UnreadableObjectError, UnsupportedObjectError
 from dicom_node.part10 import read_head
 from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Instance
@@ -40,10 +41,13 @@ def read_instance(path: Path) -> Instance:
     A missing preamble is forgiven where valid file meta information opens the file. Objects without pixels
     are instances like all others.
 
-    Raises NotDicomError for a file of another kind, UnsupportedObjectError (`dicomdir`) for the index of a
+    Raises NotDicomError for a file of another kind and (`not-a-file`) for a pipe, socket or device, which is
+    never opened as that could wait for ever; UnsupportedObjectError (`dicomdir`) for the index of a
     medium, UnreadableObjectError where an identifier is missing or broken, OSError where the file
     cannot be opened.
     """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise NotDicomError("not-a-file", "It is a pipe, a socket, a device or a folder, not a file.")
     with path.open("rb") as file:
         transfer_syntax, start = read_head(file)
         file.seek(0)
@@ -63,30 +67,37 @@ def read_instance(path: Path) -> Instance:
     )
 
 
-def walk(paths: Sequence[Path]) -> tuple[list[Instance], list[NotDicom]]:
+def walk(paths: Sequence[Path], without: Path | None = None) -> tuple[list[Instance], list[NotDicom]]:
     """All instances under these files and folders, in order of their paths, and the files that are none.
 
-    Links to folders are not followed. A path that does not exist is listed as not being DICOM.
+    Links to folders are not followed. A path that does not exist, and a folder that cannot be listed, is told
+    as not being DICOM. What lies in the folder `without` below one of the paths is passed over.
     """
     instances: list[Instance] = []
     others: list[NotDicom] = []
-    for path in _files(paths):
+    unlisted: list[OSError] = []
+    for path in _files(paths, without, unlisted.append):
         try:
             instances.append(read_instance(path))
         except InputError as error:
             others.append(NotDicom(path, error.reason, str(error)))
         except OSError as error:
             others.append(NotDicom(path, "cannot-open", f"It cannot be opened: {error.strerror}."))
+    for trouble in unlisted:
+        others.append(
+            NotDicom(Path(trouble.filename), "cannot-open", f"It cannot be listed: {trouble.strerror}.")
+        )
     return instances, others
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def _files(paths: Sequence[Path], without: Path | None, tell: Callable[[OSError], None]) -> Iterator[Path]:
+    left_out = None if without is None else without.resolve()
     for path in paths:
         if not path.is_dir():
             yield path
             continue
-        for folder, folders, names in os.walk(path):
-            folders.sort()
+        for folder, folders, names in os.walk(path, onerror=tell):
+            folders[:] = sorted(name for name in folders if Path(folder, name).resolve() != left_out)
             for name in sorted(names):
                 yield Path(folder, name)
 
