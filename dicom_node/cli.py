@@ -7,7 +7,6 @@ Exit status: 0 done, 1 something failed and was told, 2 the call itself was wron
 from __future__ import annotations
 
 import json
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from dicom_node.config import SHIPPED_BUNDLE, Settings, load_settings
 from dicom_node.errors import M3BindError
+from dicom_node.signals import end_now, stop_on_signals
 
 if TYPE_CHECKING:  # importing the node takes a second, which --help should not
     from dicom_node.node import Node, WorkerNode
@@ -64,11 +64,12 @@ def serve(config: ConfigOption = None) -> None:
 
     Example: dicom-node serve --config node.toml
     """
-    settings = load_settings(config)
-    with _prepared_storage(settings) as storage:
+    with _prepared_storage(config) as (settings, storage, stop):
         from dicom_node.node import Node
 
-        _run_until_signalled(Node(settings, storage))
+        finished = _run(Node(settings, storage), stop)
+    if not finished:
+        end_now(0)
 
 
 @app.command()
@@ -77,11 +78,12 @@ def worker(config: ConfigOption = None) -> None:
 
     Example: dicom-node worker --config node.toml
     """
-    settings = load_settings(config)
-    with _prepared_storage(settings) as storage:
+    with _prepared_storage(config) as (settings, storage, stop):
         from dicom_node.node import WorkerNode
 
-        _run_until_signalled(WorkerNode(settings, storage))
+        finished = _run(WorkerNode(settings, storage), stop)
+    if not finished:
+        end_now(0)
 
 
 @app.command()
@@ -108,7 +110,7 @@ def analyse(
     configure_logging("warning", "text")
     console = Console(stderr=as_json, highlight=False)
     with console.status("looking for DICOM files"):
-        found = find_studies(paths)
+        found = find_studies(paths, out=out)
     for line in not_dicom_lines(found.not_dicom):
         console.print(line, markup=False, soft_wrap=True)
     if not found.studies:
@@ -210,28 +212,32 @@ def bundle_show(
 
 
 @contextmanager
-def _prepared_storage(settings: Settings) -> Iterator[Storage]:
-    """PostgreSQL comes up in its own process while this one still imports; closed whatever happens."""
+def _prepared_storage(config: Path | None) -> Iterator[tuple[Settings, Storage, threading.Event]]:
+    """PostgreSQL comes up in its own process while this one still imports; closed whatever happens.
+
+    Signals are heeded before it starts, so that it is stopped however early they come.
+    """
+    settings = load_settings(config)
+    stop = stop_on_signals()
     from dicom_node.storage import Storage
 
     storage = Storage(settings)
     storage.prepare()
     try:
-        yield storage
+        yield settings, storage, stop
     finally:
         storage.close()
 
 
-def _run_until_signalled(node: Node | WorkerNode) -> None:
-    """Run until SIGINT or SIGTERM; a second signal while stopping is ignored, since stopping is bounded."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+def _run(node: Node | WorkerNode, stop: threading.Event) -> bool:
+    """Run until `stop` is set; False where a job was cut off, whose thread still runs."""
     try:
-        node.start(stop)
-        stop.wait()
+        if not stop.is_set():
+            node.start(stop)
+            stop.wait()
     finally:
-        node.stop()
+        finished = node.stop()
+    return finished
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import os
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Protocol
 
@@ -38,6 +39,7 @@ from dicom_node.jobs.app import WorkerThread, make_app
 from dicom_node.logs import configure_logging
 from dicom_node.pipeline import PACKAGE, Pipeline, this_device, warm_up
 from dicom_node.report.context import DeviceObserver
+from dicom_node.scratch import Scratch
 from dicom_node.storage import Storage
 from dicom_node.store.studies import StudyStore
 from dicom_node.web.app import create_app
@@ -46,15 +48,22 @@ from dicom_node.web.server import WebServer
 
 log = structlog.get_logger(__name__)
 
+STOP_SECONDS = 10.0
+"""For the jobs in hand when the node is stopped; systemd kills after 90 s, Kubernetes after 30."""
+
 
 class Runnable(Protocol):
     """What `serve` and `worker` run."""
 
     def start(self, stop: threading.Event) -> None:
-        """Bring everything up; `stop` is set from inside when the node cannot go on."""
+        """Bring everything up, or come back half way where `stop` is set meanwhile."""
 
-    def stop(self) -> None:
-        """Take everything down, in reverse order. Safe after a start that failed half way."""
+    def stop(self) -> bool:
+        """Take everything down, in reverse order, each part even where one before it failed.
+
+        Safe after a start that failed half way. False where a job was still running after STOP_SECONDS: its
+        thread cannot be ended, so the process has to be; the job is done again by the next worker.
+        """
 
 
 class Workplace:
@@ -65,7 +74,14 @@ class Workplace:
         self._storage = storage
         self.archives = {item.name: make_archive(item, settings) for item in settings.archives}
         self._worker: WorkerThread | None = None
+        self._scratch = Scratch(storage.spool.root / "scratch")
         self.engine: Engine | None = None
+
+    @property
+    def trouble(self) -> str:
+        """Why a worker that was started does not work; empty where it does. Never blocks."""
+        lost = self._worker is not None and not self._worker.alive
+        return "the worker has ended; start the node again" if lost else ""
 
     def load(self) -> None:
         """Load and prove the bundle. Raises BundleError where it cannot be used."""
@@ -81,8 +97,6 @@ class Workplace:
         """Begin to work; storage must be open and the bundle loaded."""
         if self.engine is None:
             raise RuntimeError("load() comes before start()")
-        scratch = self._storage.spool.root / "scratch"
-        scratch.mkdir(exist_ok=True)
         store = self._storage.store
         pipeline = Pipeline(
             assessor=self.engine,
@@ -92,19 +106,23 @@ class Workplace:
             archives=self.archives,
             deliver_to=self._settings.deliver_to,
             device=device_observer(self._settings),
-            scratch=scratch,
+            scratch=self._scratch.open(),
         )
         self._worker = WorkerThread(
             make_app(self._storage.url, pipeline, store), self._settings.worker.concurrency
         )
         self._worker.start()
 
-    def stop(self) -> None:
-        """Finish the jobs in hand and let go of the archives."""
-        if self._worker is not None:
-            self._worker.stop()
-        for archive in self.archives.values():
-            archive.close()
+    def stop(self) -> bool:
+        """Finish the jobs in hand and let go of the archives; False where a job took too long."""
+        with ExitStack() as steps:
+            steps.callback(self._scratch.close)
+            for archive in self.archives.values():
+                steps.callback(archive.close)
+            finished = self._worker is None or self._worker.stop(STOP_SECONDS)
+            if not finished:
+                log.warning("worker_cut_off", seconds=STOP_SECONDS)
+        return finished
 
 
 class WorkerNode:
@@ -115,19 +133,21 @@ class WorkerNode:
         self._workplace = Workplace(settings, self._storage)
         configure_logging(settings.log_level, settings.log_format)
 
-    def start(self, stop: threading.Event) -> None:  # noqa: ARG002 - of the Runnable protocol
+    def start(self, stop: threading.Event) -> None:
         """Open the storage, load the bundle, work."""
         with ThreadPoolExecutor(1) as pool:
             loading = pool.submit(self._workplace.load)
             self._storage.open()
             loading.result()
-        self._workplace.start()
-        log.info("worker_ready")
+        if not stop.is_set():
+            self._workplace.start()
+            log.info("worker_ready")
 
-    def stop(self) -> None:
-        """Finish the jobs in hand."""
-        self._workplace.stop()
-        self._storage.close()
+    def stop(self) -> bool:
+        """Finish the jobs in hand; see Runnable."""
+        with ExitStack() as steps:
+            steps.callback(self._storage.close)
+            return self._workplace.stop()
 
 
 class Node:
@@ -169,8 +189,8 @@ class Node:
         engine = self._workplace.engine
         return "(loading)" if engine is None else f"{engine.identity.name} {engine.identity.version}"
 
-    def start(self, stop: threading.Event) -> None:  # noqa: ARG002 - of the Runnable protocol
-        """Bring everything up; returns when studies are taken and worked on.
+    def start(self, stop: threading.Event) -> None:
+        """Bring everything up; returns when studies are taken and worked on, or early once `stop` is set.
 
         Raises ConfigError, BundleError or StorageError: the node cannot run as configured.
         """
@@ -180,25 +200,31 @@ class Node:
         with ThreadPoolExecutor(1) as pool:
             loading = pool.submit(self._workplace.load)
             self._storage.open()
-            self._open_door()
+            if not stop.is_set():
+                self._open_door()
             self._waiting_for = "the bundle is loading"
             loading.result()
+        if stop.is_set():
+            return
         if self._settings.worker.in_process:
             self._workplace.start()
         self._waiting_for = ""
         threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
         log.info("node_ready", dicom_port=self.dimse_port, url=self.url)
 
-    def stop(self) -> None:
-        """Close the door first, then finish the jobs in hand, then the rest."""
+    def stop(self) -> bool:
+        """Close the door first, then finish the jobs in hand, then the rest; see Runnable."""
         self._waiting_for = "the node is stopping"
-        if self._dicom is not None:
-            self._dicom.stop()
-        if self._watch is not None:
-            self._watch.stop()
-        self._workplace.stop()
-        self._web.stop()
-        self._storage.close()
+        finished: list[bool] = []
+        with ExitStack() as steps:  # which takes them in reverse order
+            steps.callback(self._storage.close)
+            steps.callback(self._web.stop)
+            steps.callback(lambda: finished.append(self._workplace.stop()))
+            if self._watch is not None:
+                steps.callback(self._watch.stop)
+            if self._dicom is not None:
+                steps.callback(self._dicom.stop)
+        return all(finished)
 
     def _open_door(self) -> None:
         settings = self._settings
@@ -228,9 +254,13 @@ class Node:
     def _readiness(self) -> tuple[bool, str]:
         if self._waiting_for:
             return False, self._waiting_for
-        if not self._storage.answers():
-            return False, "the database does not answer; check that PostgreSQL runs, or start the node again"
-        return True, "ready"
+        watch_lost = self._watch is not None and not self._watch.alive
+        trouble = (
+            self._storage.trouble
+            or ("studies are no longer watched; start the node again" if watch_lost else "")
+            or self._workplace.trouble
+        )
+        return not trouble, trouble or "ready"
 
     def _announce(self, archive: str, resource: str) -> None:
         self._storage.store.announce(archive, resource)

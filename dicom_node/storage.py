@@ -6,8 +6,8 @@ Apart from node.py so that `serve` can begin to start PostgreSQL while the rest 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 
-import psycopg
 import structlog
 
 from dicom_node.config import Settings
@@ -17,11 +17,9 @@ from dicom_node.spool import Spool
 from dicom_node.store.database import Pool, open_pool
 from dicom_node.store.embedded import EmbeddedPostgres
 from dicom_node.store.studies import StudyStore
+from dicom_node.store.watch import DatabaseWatch
 
 log = structlog.get_logger(__name__)
-
-ANSWER_SECONDS = 2.0
-"""What those who ask for the node's health wait, at most, for the database."""
 
 
 class Storage:
@@ -38,6 +36,7 @@ class Storage:
         self.spool = Spool(settings.data_dir / "spool", min_free_bytes=settings.spool.min_free_bytes)
         self.url = ""
         self._store: StudyStore | None = None
+        self._watch: DatabaseWatch | None = None
 
     @property
     def store(self) -> StudyStore:
@@ -51,15 +50,10 @@ class Storage:
         """Whether no other process worked on this database when this one came: known of the embedded one."""
         return self._embedded is not None and self._embedded.was_alone
 
-    def answers(self) -> bool:
-        """Whether the database gives a connection within ANSWER_SECONDS; False before `open`."""
-        if self._pool is None:
-            return False
-        try:
-            with self._pool.connection(timeout=ANSWER_SECONDS):  # which the pool checks before it lends it
-                return True
-        except psycopg.Error:
-            return False
+    @property
+    def trouble(self) -> str:
+        """Why the database cannot be used, as far as is known; empty where it can. Never blocks."""
+        return "the database is starting" if self._watch is None else self._watch.trouble
 
     def prepare(self) -> None:
         """Begin to start the embedded PostgreSQL in the background; `open` waits for it. Idempotent."""
@@ -71,6 +65,8 @@ class Storage:
         self.prepare()
         self.spool.root.mkdir(parents=True, exist_ok=True)
         self.url = str(self._url) if self._starting is None else self._starting.result()
+        if self._embedded is not None:
+            log.info("database_runs", folder=str(self._embedded.folder))
         self._pool = open_pool(self.url)
         self.spool.open()
         store = StudyStore(self._pool, self.spool.root)
@@ -80,11 +76,19 @@ class Storage:
         if leftovers or orphans:
             log.info("recovered", leftovers=leftovers, studies=len(orphans))
         self._store = store
+        self._watch = DatabaseWatch(self.url, None if self._embedded is None else self._embedded.revive)
+        self._watch.start()
 
     def close(self) -> None:
-        """Let go of the database; the embedded one stops when nobody else uses it. Idempotent."""
-        self._starter.shutdown(wait=True)
-        if self._pool is not None:
-            self._pool.close()
-        if self._embedded is not None:
-            self._embedded.stop()
+        """Let go of the database; the embedded one stops when nobody else uses it. Idempotent.
+
+        Every step is taken, even where one before it raises.
+        """
+        with ExitStack() as steps:  # which takes them in reverse order
+            if self._embedded is not None:
+                steps.callback(self._embedded.stop)
+            if self._pool is not None:
+                steps.callback(self._pool.close)
+            if self._watch is not None:
+                steps.callback(self._watch.stop)
+            steps.callback(self._starter.shutdown)

@@ -80,6 +80,11 @@ class WorkerThread:
         self._thread.start()
         self._ready.wait()
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs; it waits in there where the database is gone."""
+        return self._thread.is_alive()
+
     def stop(self, timeout: float | None = None) -> bool:
         """Take no new job, finish those in hand; False when that took longer than `timeout` seconds."""
         if self._loop is not None and self._stopping is not None and self._thread.is_alive():

@@ -117,6 +117,11 @@ class NodeProcess:
         """End it as its service would (SIGTERM), and return its exit status."""
         return self._end(signal.SIGTERM)
 
+    def send_signal(self, number: int) -> None:
+        """Send a signal and go on."""
+        assert self._process is not None, "start() comes first"
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it as a power failure would."""
         self._end(signal.SIGKILL)
