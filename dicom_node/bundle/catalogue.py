@@ -53,7 +53,8 @@ class FindingEntry(Frozen):
     code: CodeEntry
     prompts: Prompts
     group: str | None = None
-    """Findings of one group exclude each other: only the most probable may be present."""
+    """Findings of one group exclude each other: only the one furthest above its threshold (in log odds) may
+    be present."""
     calibration: Calibration
     threshold: float = Field(ge=0, le=1)
     """At or above: present."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from dicom_node.bundle.catalogue import FindingEntry
 from dicom_node.bundle.manifest import Pooling
 from dicom_node.errors import InferenceError
-from dicom_node.findings.calibrate import margin_at, probability
+from dicom_node.findings.calibrate import log_odds, margin_at, probability
 from dicom_node.findings.evidence import find_evidence
 from dicom_node.findings.prompts import Anchors
 from dicom_node.findings.scope import ScopeStatistics, view_score
@@ -105,21 +105,30 @@ def presence(value: float, threshold: float, unsure_from: float | None) -> Prese
 
 
 def exclude(findings: Sequence[Finding], groups: Mapping[str, str | None]) -> tuple[Finding, ...]:
-    """Of findings that exclude each other (same group) only the most probable may be present; where it is,
-    the others are absent. `groups` gives each finding id its group, None for none."""
+    """Of findings that exclude each other (same group) only the one furthest above its own threshold, in log
+    odds, may be present; where it is, the software abstains on the others that are above theirs. `groups`
+    gives each finding id its group, None for none.
+
+    Thresholds of one group may lie far apart: 60 % is far above one of 23 % and at the edge of one of 60 %.
+    """
     best: dict[str, Finding] = {}
     for finding in findings:
         group = groups[finding.id]
-        if group is not None and (group not in best or finding.probability > best[group].probability):
+        if group is not None and (group not in best or excess(finding) > excess(best[group])):
             best[group] = finding
 
     def kept(finding: Finding) -> Finding:
         group = groups[finding.id]
-        if group is None or best[group] is finding or best[group].presence is not Presence.PRESENT:
+        if group is None or best[group] is finding or finding.presence is not Presence.PRESENT:
             return finding
-        return replace(finding, presence=Presence.ABSENT)
+        return replace(finding, presence=Presence.UNSURE)
 
     return tuple(kept(finding) for finding in findings)
+
+
+def excess(finding: Finding) -> float:
+    """Log odds of a finding's probability above those of its threshold; negative below it."""
+    return log_odds(finding.probability) - log_odds(finding.threshold)
 
 
 Candidate = tuple[int, View, ViewVectors, Knowledge]

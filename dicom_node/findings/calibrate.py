@@ -32,6 +32,15 @@ def probability(margin: float, calibration: Calibration) -> float:
     return sigmoid(calibration.slope * margin + calibration.intercept)
 
 
+def log_odds(level: float) -> float:
+    """ln(p / (1 - p)), finite: 0 and 1 count as one part in a million million away from them."""
+    kept = min(max(level, _EDGE), 1.0 - _EDGE)
+    return math.log(kept / (1.0 - kept))
+
+
+_EDGE = 1e-12
+
+
 def margin_at(level: float, calibration: Calibration) -> float:
     """The margin whose probability is `level`; infinite for 0 and 1."""
     if level <= 0.0:

@@ -126,12 +126,40 @@ def test_each_finding_keeps_the_view_where_it_is_most_probable() -> None:
     assert a.presence is b.presence is Presence.PRESENT
 
 
-def test_of_a_group_only_the_most_probable_is_present() -> None:
+def test_of_a_group_only_one_is_present_and_the_model_abstains_on_the_other() -> None:
     strong, weaker = A, (np.array([0.2, 0.98, 0]) / np.linalg.norm([0.2, 0.98])).astype(np.float32)
     made = judge((view("1.1"), strong), (view("1.2"), weaker), known=knowledge(group="kind"))
-    assert [f.presence for f in made.findings] == [Presence.PRESENT, Presence.ABSENT]
-    assert made.findings[1].evidence == ()
+    assert [f.presence for f in made.findings] == [Presence.PRESENT, Presence.UNSURE]
+    assert made.findings[1].evidence != ()
     assert made.findings[1].probability > 0.6
+
+
+def test_of_a_group_the_one_furthest_above_its_own_threshold_is_present() -> None:
+    """60.0 % over a threshold of 22.9 % says more than 61.0 % over one of 60.2 %."""
+    base = judge((view(), A)).findings[0]
+    squamous = replace(base, id="xray.a", probability=0.600, threshold=0.229)
+    adeno = replace(base, id="xray.b", probability=0.610, threshold=0.602)
+    expected = (squamous, replace(adeno, presence=Presence.UNSURE))
+    assert exclude([squamous, adeno], {"xray.a": "kind", "xray.b": "kind"}) == expected
+    assert exclude([adeno, squamous], {"xray.a": "kind", "xray.b": "kind"}) == expected[::-1]
+
+
+def test_odds_are_compared_not_differences() -> None:
+    """From 90 % to 99 % the odds grow eleven times, from 50 % to 60 % by half."""
+    base = judge((view(), A)).findings[0]
+    sure = replace(base, id="xray.a", probability=0.99, threshold=0.90)
+    likely = replace(base, id="xray.b", probability=0.60, threshold=0.50)
+    made = exclude([likely, sure], {"xray.a": "kind", "xray.b": "kind"})
+    assert [f.presence for f in made] == [Presence.UNSURE, Presence.PRESENT]
+
+
+def test_no_finding_is_called_absent_above_its_own_threshold() -> None:
+    base = judge((view(), A)).findings[0]
+    first, second = replace(base, id="xray.a", probability=1.0), replace(base, id="xray.b", threshold=0.0)
+    below = replace(base, id="xray.c", presence=Presence.ABSENT, probability=0.1)
+    made = exclude([first, second, below], dict.fromkeys(("xray.a", "xray.b", "xray.c"), "kind"))
+    assert sorted(f.presence for f in made) == [Presence.ABSENT, Presence.PRESENT, Presence.UNSURE]
+    assert made[2] == below
 
 
 def test_a_group_without_a_present_finding_stays_as_it_is() -> None:
