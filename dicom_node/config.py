@@ -3,13 +3,15 @@
     dicom-node serve --config node.toml
     M3BIND__DIMSE__PORT=11113 dicom-node serve        a section and a key, __ between
 
-An unknown key is an error: a typing mistake must not pass for a default.
+An unknown key is an error, in the file and in the environment: a typing mistake must not pass for a default.
 `deploy/node.example.toml` shows all of them.
 """
 
 from __future__ import annotations
 
+import os
 import tomllib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -34,6 +36,8 @@ LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """Host headers of a browser on this very machine."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
+PREFIX = "M3BIND__"
+"""Of environment variables."""
 SHIPPED_BUNDLE = Path(__file__).parent / "assets" / "m3bind-mini"
 
 
@@ -147,7 +151,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        env_prefix="M3BIND__",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         hide_input_in_errors=True,
     )
@@ -198,7 +202,7 @@ def load_settings(path: Path | None = None, **defaults: Any) -> Settings:
     """Read the TOML file at `path` (None: no file), then the environment.
 
     `defaults` stand in for what the file does not say. Relative paths in the file are relative to the
-    file's folder. Raises ConfigError with the key and what is wrong.
+    file's folder. Raises ConfigError with the key or variable and what is wrong.
     """
     table: dict[str, Any] = {}
     if path is not None:
@@ -211,12 +215,37 @@ def load_settings(path: Path | None = None, **defaults: Any) -> Settings:
         for key in ("data_dir", "bundle"):
             if isinstance(table.get(key), str):
                 table[key] = path.parent / Path(table[key]).expanduser()
+    if unknown := unknown_variables(os.environ):
+        raise ConfigError(
+            "the environment is wrong:\n"
+            + "\n".join(
+                f"  {n}: there is no such setting; deploy/node.example.toml lists all" for n in unknown
+            )
+        )
     try:
         settings = Settings(**{**defaults, **table})
     except ValidationError as error:
         raise ConfigError(_explain(error, path)) from error
     absolute = {key: getattr(settings, key).expanduser().absolute() for key in ("data_dir", "bundle")}
     return settings.model_copy(update=absolute)
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """The names that begin as our variables do, but belong to no setting: pydantic passes them over."""
+    ours = (name for name in environment if name.upper().startswith(PREFIX))
+    return sorted(name for name in ours if not _is_setting(name.upper().removeprefix(PREFIX).split("__")))
+
+
+def _is_setting(parts: Sequence[str]) -> bool:
+    section: type[BaseModel] = Settings
+    for number, part in enumerate(parts, start=1):
+        field = section.model_fields.get(part.lower())
+        if field is None:
+            return False
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, _Section)):
+            return number == len(parts)  # a list is given as a whole, in JSON
+        section = field.annotation
+    return True  # a whole section, in JSON
 
 
 def _explain(error: ValidationError, path: Path | None) -> str:

@@ -62,3 +62,25 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
         "[[archives]]\nkind='orthanc'\nname='a'\nurl='http://127.0.0.1:8042'\nusername='u'\npassword='hunter2'",
     )
     assert "hunter2" not in repr(load_settings(path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["M3BIND__DIMZE__PORT", "M3BIND__DIMSE__PRT", "M3BIND__LOG_LEVEL__X", "m3bind__dato_dir", "M3BIND__"],
+)
+def test_a_variable_that_belongs_to_no_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match=f"{name}: there is no such setting"):
+        load_settings()
+
+
+def test_every_form_of_variable_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("M3BIND__HTTP", '{"port": 9000}')
+    monkeypatch.setenv("m3bind__dimse__port", "4243")
+    monkeypatch.setenv("M3BIND__DATABASE__URL", "postgresql://db.example.org/m3bind")
+    monkeypatch.setenv("M3BIND__DELIVER_TO", "[]")
+    monkeypatch.setenv("M3BIND_DATA", "of the tests, not of the node")
+    settings = load_settings()
+    assert (settings.http.port, settings.dimse.port) == (9000, 4243)
+    assert settings.database.url is not None
+    assert settings.database.url.get_secret_value() == "postgresql://db.example.org/m3bind"
