@@ -85,7 +85,8 @@ class Draft:
 
 
 class Spool:
-    """The folder `root`, which may be shared by the processes of one machine."""
+    """The folder `root`, shared by the processes of one machine; by those of several only where the file
+    system carries hard links, fsync of folders and flock between them."""
 
     def __init__(self, root: Path, *, min_free_bytes: int = MIN_FREE_BYTES) -> None:
         """`min_free_bytes`: below this much free space nothing more is taken in."""
@@ -102,7 +103,13 @@ class Spool:
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             with Draft(self._incoming) as probe:
                 link = probe.path.with_suffix(".link")
-                os.link(probe.path, link)
+                try:
+                    os.link(probe.path, link)
+                except OSError as error:
+                    raise StorageError(
+                        f"the file system of the spool {self.root} makes no hard links "
+                        f"({error.strerror}): put data_dir on a local disk"
+                    ) from error
                 link.unlink()
 
     def draft(self) -> Draft:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -113,6 +114,20 @@ def test_a_folder_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> No
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot use the spool"):
         Spool(tmp_path / "file").open()
+
+
+def test_a_file_system_without_hard_links_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As vfat answers; a test cannot mount one."""
+
+    def refusing(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refusing)
+    with pytest.raises(StorageError, match=r"hard links .*: put data_dir on a local disk"):
+        Spool(tmp_path / "spool").open()
+    assert list((tmp_path / "spool" / "incoming").iterdir()) == []
 
 
 def test_a_report_is_kept_and_a_repeat_replaces_it(spool: Spool) -> None:
