@@ -21,13 +21,16 @@ from dicom_node.store.watch import DatabaseWatch
 
 log = structlog.get_logger(__name__)
 
+DATABASE_FOLDER = "postgres"
+"""Of the embedded PostgreSQL, in `data_dir`."""
+
 
 class Storage:
     """Database, spool and store: what every process of the node holds."""
 
     def __init__(self, settings: Settings) -> None:
         self._embedded = (
-            EmbeddedPostgres(settings.data_dir / "postgres") if settings.database.url is None else None
+            EmbeddedPostgres(settings.data_dir / DATABASE_FOLDER) if settings.database.url is None else None
         )
         self._url = None if settings.database.url is None else settings.database.url.get_secret_value()
         self._pool: Pool | None = None
