@@ -14,23 +14,13 @@ import hashlib
 import os
 import threading
 import time
-import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from weakref import WeakKeyDictionary
 
 import structlog
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag, Tag
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ImplicitVRLittleEndian,
-)
 
 from dicom_node.errors import (
     InputError,
@@ -39,14 +29,11 @@ from dicom_node.errors import (
     describe,
     where,
 )
-from dicom_node.part10 import read_part10_head
+from dicom_node.part10 import Identity, identify, read_part10_head
 from dicom_node.records import Instance
 from dicom_node.spool import CHUNK, Draft, Spool
 from dicom_node.store.states import Added
 
-LAST_NEEDED = Tag(0x0020000E)  # Series Instance UID: the last attribute that identifies an instance
-INFLATE_LIMIT = 1 << 22
-"""Bytes of a deflated data set that are inflated to look for its UIDs."""
 POLL_SECONDS = 0.25
 SHORTEST_PAUSE = 0.005
 """Seconds; clocks of two processes may disagree by as much."""
@@ -73,16 +60,6 @@ class QuietLedger(Protocol):
 
     def touch(self, study_uids: Collection[str], older_than: float) -> None:
         """Something of these studies is on the wire: those silent for `older_than` seconds are not silent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who an object says it is; the data set decides, not the message that carried it."""
-
-    study_uid: str
-    series_uid: str
-    sop_instance_uid: str
-    sop_class_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,74 +290,6 @@ def _study_of(draft: Draft) -> str | None:
         return identify(draft.path, syntax, offset).study_uid
     except (InputError, OSError):
         return None
-
-
-def identify(path: Path, transfer_syntax_uid: str, offset: int) -> Identity:
-    """Read the UIDs from the head of the data set that starts at `offset`; pixels are not touched.
-
-    Raises UnreadableObjectError where one is missing or the data set cannot be parsed.
-    """
-    with path.open("rb") as stream:
-        stream.seek(offset)
-        source: BinaryIO = stream
-        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            source = _inflated_head(stream)
-        try:
-            found = read_dataset(
-                source,
-                is_implicit_VR=transfer_syntax_uid == ImplicitVRLittleEndian,
-                is_little_endian=transfer_syntax_uid != ExplicitVRBigEndian,
-                stop_when=_is_past_uids,
-                specific_tags=[
-                    Tag("SOPClassUID"),
-                    Tag("SOPInstanceUID"),
-                    Tag("StudyInstanceUID"),
-                    Tag("SeriesInstanceUID"),
-                ],
-            )
-            return Identity(
-                study_uid=_uid(found, "StudyInstanceUID"),
-                series_uid=_uid(found, "SeriesInstanceUID"),
-                sop_instance_uid=_uid(found, "SOPInstanceUID"),
-                sop_class_uid=_uid(found, "SOPClassUID"),
-            )
-        except UnreadableObjectError:
-            raise
-        except Exception as error:
-            raise UnreadableObjectError("bad-data-set", "its data set cannot be parsed") from error
-
-
-def _is_past_uids(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return bool(tag > LAST_NEEDED)
-
-
-def _uid(found: Dataset, keyword: str) -> str:
-    """The value as it lies in the file: what pydicom makes of an odd one is of no use in a path."""
-    element = found.get_item(keyword)
-    value = b"" if element is None else element.value
-    if not isinstance(value, bytes) or not value.strip(b"\x00 "):
-        raise UnreadableObjectError("missing-uid", f"its data set has no {keyword}")
-    return value.rstrip(b"\x00 ").decode("ascii", errors="replace")
-
-
-def _inflated_head(stream: BinaryIO) -> BinaryIO:
-    """PS3.5 section A.5: the data set is deflated as a whole, without a header."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    head = bytearray()
-    try:
-        while len(head) < INFLATE_LIMIT and (data := stream.read(65536)):
-            head += inflater.decompress(data, INFLATE_LIMIT)
-            if _holds_uids(head):
-                break
-    except zlib.error as error:
-        raise UnreadableObjectError("bad-data-set", "its deflated data set is broken") from error
-    return BytesIO(bytes(head))
-
-
-def _holds_uids(head: bytearray) -> bool:
-    """Whether Series Instance UID (0020,000E, little endian, explicit UI) and some more is there."""
-    at = head.find(b"\x20\x00\x0e\x00UI")
-    return 0 <= at < len(head) - 80
 
 
 def _digest_from(path: Path, offset: int) -> str:
