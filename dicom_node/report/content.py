@@ -43,9 +43,9 @@ CONTAINS = RelationshipTypeValues.CONTAINS
 
 STANDING = f"{DISCLAIMER} Computed by software and not verified by a person."
 HOW_TO_READ = (
-    "Present: the probability is at or above the threshold of the finding. Undetermined: the software abstains; "
-    "the probability lies between the two thresholds of the finding, or above both while a finding that excludes "
-    "it lies further above its own. Absent: it lies below."
+    "Present: the probability is at or above the threshold of the finding. Undetermined: the software "
+    "abstains; the probability lies between the two thresholds of the finding, or above both while a finding "
+    "that excludes it lies further above its own. Absent: it lies below."
 )
 
 RANK = {Presence.PRESENT: 0, Presence.UNSURE: 1, Presence.ABSENT: 2}
