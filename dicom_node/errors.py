@@ -20,7 +20,8 @@
     └── ArchiveError                a peer
         ├── ArchiveUnavailableError down or overloaded: try again later
         └── ArchiveRefusedError     it answered no: trying again will not help
-            └── SopClassRefusedError    (archive/protocol.py) another form of the report may be taken
+            ├── SopClassRefusedError    (archive/protocol.py) another form of the report may be taken
+            └── StudyGoneError          (archive/protocol.py) the study is not there (any longer)
 
 Only `dimse/status.py` and `web/problems.py` turn an error into a code of a protocol.
 `describe` and `where` tell an error in a log or a record without quoting the data that caused it.

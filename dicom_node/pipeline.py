@@ -45,7 +45,7 @@ from dicom_node.report.context import (
     derived_uid,
     report_uids,
 )
-from dicom_node.store.states import Finished, Job
+from dicom_node.store.states import DeliveredAs, Finished, Job
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +83,9 @@ class Ledger(Protocol):
 
     def report(self, report_uid: str) -> StoredReport | None:
         """A report by its SOP Instance UID."""
+
+    def is_superseded(self, report_uid: str, destination: str) -> bool:
+        """Whether a later report of the study goes to that archive instead."""
 
 
 class Shelf(Protocol):
@@ -231,8 +234,11 @@ class Pipeline:
             seconds={part: round(value, 3) for part, value in assessment.seconds.items()},
         )
 
-    def deliver_report(self, report_uid: str, destination: str) -> None:
-        """Bring a report to an archive, in the richest form that the archive takes."""
+    def deliver_report(self, report_uid: str, destination: str) -> DeliveredAs | None:
+        """Bring a report to an archive, in the richest form that the archive takes; that form. None, and
+        nothing is sent, when a later report goes there instead."""
+        if self._ledger.is_superseded(report_uid, destination):
+            return None
         report = self._ledger.report(report_uid)
         if report is None:
             raise ReportError(f"there is no report {report_uid} to deliver")
@@ -243,13 +249,15 @@ class Pipeline:
             )
         part10 = report.path.read_bytes()
         began = time.perf_counter()
-        self._deliver(archive, WrittenReport(report_uid, report.sop_class_uid, report.series_uid, part10))
+        written = WrittenReport(report_uid, report.sop_class_uid, report.series_uid, part10)
+        delivered = self._deliver(archive, written)
         log.info(
             "report_delivered",
             report_uid=report_uid,
             destination=destination,
             seconds=round(time.perf_counter() - began, 3),
         )
+        return delivered
 
     def fetch_study(self, archive: str, resource_id: str) -> None:
         """Bring a study that an archive announced through the same corridor as all others."""
@@ -288,10 +296,10 @@ class Pipeline:
         """Back to the archive that announced the study, else where the configuration says."""
         return self._deliver_to if job.origin is None else (job.origin,)
 
-    def _deliver(self, archive: ReportArchive, report: WrittenReport) -> None:
+    def _deliver(self, archive: ReportArchive, report: WrittenReport) -> DeliveredAs:
         try:
             archive.deliver(report.part10, report.sop_instance_uid, report.sop_class_uid)
-            return
+            return DeliveredAs(report.sop_instance_uid, report.sop_class_uid)
         except SopClassRefusedError as error:
             refused: ArchiveRefusedError = error
         from dicom_node.report.document import convert_form
@@ -305,5 +313,5 @@ class Pipeline:
                 refused = error
                 continue
             log.info("report_delivered_in_other_form", report_uid=report.sop_instance_uid, form=form.value)
-            return
+            return DeliveredAs(other.sop_instance_uid, other.sop_class_uid)
         raise refused

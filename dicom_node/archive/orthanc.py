@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dicom_node.archive.http_peer import HttpPeer
-from dicom_node.archive.protocol import OWN_MANUFACTURER, DeliveryReceipt
+from dicom_node.archive.protocol import OWN_MANUFACTURER, DeliveryReceipt, StudyGoneError
 from dicom_node.errors import ArchiveRefusedError, ArchiveUnavailableError
 
 _ORTHANC_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
@@ -87,14 +87,14 @@ class OrthancArchive:
         answer = _json(self._peer, response.content)
         found = [hit["ID"] for hit in answer if hit.get("Type") == "Study"]
         if not found:
-            raise ArchiveRefusedError(f"{self._peer} has no study {study_uid} (any longer)")
+            raise StudyGoneError(f"{self._peer} has no study {study_uid} (any longer)")
         return str(found[0])
 
     def _instances(self, identifier: str) -> list[str]:
         path = f"studies/{quote(identifier)}/series"
         response = self._peer.send("GET", path, allow=frozenset({404}))
         if response.status_code == 404:
-            raise ArchiveRefusedError(f"{self._peer} has no study {identifier} (any longer)")
+            raise StudyGoneError(f"{self._peer} has no study {identifier} (any longer)")
         foreign = (series for series in _json(self._peer, response.content) if not _is_own(series))
         return [str(instance) for series in foreign for instance in series["Instances"]]
 

@@ -29,6 +29,10 @@ class SopClassRefusedError(ArchiveRefusedError):
         self.sop_class_uid = sop_class_uid
 
 
+class StudyGoneError(ArchiveRefusedError):
+    """The peer answered, and has no such study: unlike a wrong password, nobody will put that right."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeliveryReceipt:
     """The peer has the report."""
@@ -69,5 +73,5 @@ class StudySource(Protocol):
         out. `study` is the peer's own id of it, or its Study Instance UID. Memory is bounded by a chunk,
         not by an instance.
 
-        Raises ArchiveRefusedError for a study that is not there.
+        Raises StudyGoneError for a study that is not there.
         """

@@ -6,12 +6,16 @@
 A worker says every second that it lives. The jobs of one that has been silent for a while are put back on
 the queue by any other worker; those of a node that was killed, at once when it starts again (see
 `StudyStore.recover`).
+
+There are three lanes, one for each kind of job, each with slots of its own: an archive that is down for days
+holds up neither studies nor what goes to other archives.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import structlog
@@ -20,7 +24,7 @@ from procrastinate.exceptions import ConnectorException
 
 from dicom_node.errors import describe, where
 from dicom_node.jobs.tasks import Outcomes, Work, register_tasks
-from dicom_node.store.queue import QUEUE
+from dicom_node.store.queue import DELIVERIES, FETCHES, STUDIES
 
 HEARTBEAT_SECONDS = 1.0
 STALLED_SECONDS = 10.0
@@ -34,13 +38,29 @@ CONNECT_SECONDS = 5.0
 GRACE_SECONDS = 20.0
 """For the jobs in hand when a worker is stopped; a job that takes longer is done again by the next one."""
 
-TAKE_BACK_STALLED = """
--- Jobs whose worker is silent, or gone, are put back on the queue; each by one sweeper only.
+DELIVERY_SLOTS = 2
+"""One may be waiting for an archive that does not answer."""
+FETCH_SLOTS = 1
+LANES = 3
+POOL_SIZE = LANES + 5
+"""Connections of a worker: each lane listens on one of its own."""
+
+STALLED_JOBS = """
+-- Jobs whose worker is silent, or gone.
+SELECT job.id AS id FROM procrastinate_jobs job
+LEFT JOIN procrastinate_workers worker ON worker.id = job.worker_id
+WHERE job.status = 'doing'
+  AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %(silent)s))
+ORDER BY job.id
+"""
+
+TAKE_BACK = """
+-- One of them is put back on its queue, unless another sweeper was faster.
 SELECT procrastinate_retry_job_v2(id, now(), NULL, NULL, NULL)
 FROM (
     SELECT job.id FROM procrastinate_jobs job
     LEFT JOIN procrastinate_workers worker ON worker.id = job.worker_id
-    WHERE job.status = 'doing'
+    WHERE job.id = %(job)s AND job.status = 'doing'
       AND (worker.id IS NULL OR worker.last_heartbeat < now() - make_interval(secs => %(silent)s))
     FOR UPDATE OF job SKIP LOCKED
 ) AS stalled
@@ -55,7 +75,7 @@ def make_app(url: str, work: Work, outcomes: Outcomes) -> App:
     connector = PsycopgConnector(
         conninfo=url,
         min_size=1,
-        max_size=4,
+        max_size=POOL_SIZE,
         timeout=CONNECT_SECONDS,
         kwargs={"application_name": "dicom-node worker"},
     )
@@ -68,8 +88,9 @@ class WorkerThread:
     """A worker in a thread of its own. It comes back by itself when the database does."""
 
     def __init__(self, app: App, concurrency: int = 1) -> None:
+        """`concurrency`: how many studies are processed at a time."""
         self._app = app
-        self._concurrency = concurrency
+        self._lanes = {STUDIES: concurrency, DELIVERIES: DELIVERY_SLOTS, FETCHES: FETCH_SLOTS}
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -98,6 +119,8 @@ class WorkerThread:
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
+        # As many threads as jobs can run: no lane waits for a thread that another one holds.
+        self._loop.set_default_executor(ThreadPoolExecutor(sum(self._lanes.values()), "job"))
         self._stopping = asyncio.Event()
         self._ready.set()
         log = structlog.get_logger().bind(room="jobs")
@@ -119,24 +142,27 @@ class WorkerThread:
             await self._app.close_async()
 
     async def _work_until(self, stopping: asyncio.Event) -> None:
-        worker = asyncio.create_task(_work(self._app, self._concurrency))
+        lanes = [asyncio.create_task(_work(self._app, queue, slots)) for queue, slots in self._lanes.items()]
         sweeper = asyncio.create_task(_sweep(self._app))
         told = asyncio.create_task(stopping.wait())
         try:
-            await asyncio.wait({worker, told}, return_when=asyncio.FIRST_COMPLETED)
-            if not worker.done():
-                worker.cancel()  # procrastinate takes that as: finish the jobs in hand, then end
-            with suppress(asyncio.CancelledError):
-                await worker
+            await asyncio.wait({*lanes, told}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancel(told)
+            # First, since a lane that is being stopped is silent: what it has in hand is not abandoned.
             await _cancel(sweeper)
+            await _cancel(told)
+            for lane in lanes:
+                lane.cancel()  # procrastinate takes that as: finish the jobs in hand, then end
+            ends = await asyncio.gather(*lanes, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
 
-async def _work(app: App, concurrency: int) -> None:
+async def _work(app: App, queue: str, concurrency: int) -> None:
     await app.run_worker_async(
-        queues=[QUEUE],
-        name="dicom-node",
+        queues=[queue],
+        name=queue,
         concurrency=concurrency,
         fetch_job_polling_interval=POLL_SECONDS,
         listen_notify=True,
@@ -153,12 +179,24 @@ async def _sweep(app: App) -> None:
     log = structlog.get_logger().bind(room="jobs")
     while True:
         try:
-            taken = await app.connector.execute_query_all_async(TAKE_BACK_STALLED, silent=STALLED_SECONDS)
+            stalled = await app.connector.execute_query_all_async(STALLED_JOBS, silent=STALLED_SECONDS)
+            taken = [row["id"] for row in stalled if await _take_back(app, row["id"])]
             if taken:
                 log.warning("jobs.taken_back", count=len(taken))
         except ConnectorException as error:
             log.warning("jobs.sweep", error=type(error).__name__)
         await asyncio.sleep(SWEEP_SECONDS)
+
+
+async def _take_back(app: App, job: int) -> bool:
+    """One by one: a job that cannot be put back does not keep the others."""
+    try:
+        taken = await app.connector.execute_query_all_async(TAKE_BACK, job=job, silent=STALLED_SECONDS)
+    except ConnectorException as error:
+        log = structlog.get_logger().bind(room="jobs")
+        log.warning("jobs.not_taken_back", job_id=job, error=type(error).__name__)
+        return False
+    return bool(taken)
 
 
 async def _cancel(task: asyncio.Task[object]) -> None:

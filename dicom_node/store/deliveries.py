@@ -13,14 +13,17 @@ from dicom_node.store.delivery_sql import (
     ADD_DELIVERY,
     DELIVERED,
     DELIVERIES_OF_STUDY,
+    IS_SUPERSEDED,
     NOT_DELIVERED,
     ONE_REPORT,
+    OWE_AGAIN,
     REPORTS_OF_STUDY,
     RETRY_DELIVERY,
     STUDY_OF_REPORT,
+    SUPERSEDE,
 )
-from dicom_node.store.queue import defer_delivery
-from dicom_node.store.states import DeliveryRecord, DeliveryState
+from dicom_node.store.queue import HASTEN_DELIVERIES, defer_delivery
+from dicom_node.store.states import DeliveredAs, DeliveryRecord, DeliveryState
 
 
 def add_deliveries(connection: Connection, report_uid: str, destinations: Sequence[str]) -> None:
@@ -31,6 +34,19 @@ def add_deliveries(connection: Connection, report_uid: str, destinations: Sequen
         if connection.execute(ADD_DELIVERY, (report_uid, name)).fetchone() is not None
     ]
     defer_delivery(connection, report_uid, owed)
+
+
+def owe_again(connection: Connection, report_uid: str, destination: str) -> None:
+    """Owe a report to an archive that may have lost it, in the caller's transaction. Delivering what is
+    there already is harmless."""
+    if connection.execute(OWE_AGAIN, (report_uid, destination)).fetchone() is not None:
+        defer_delivery(connection, report_uid, [destination])
+
+
+def supersede(connection: Connection, study_uid: str, report_uid: str, destinations: Sequence[str]) -> None:
+    """Older reports of the study that are not there yet are owed no longer, in the caller's transaction."""
+    values = {"study_uid": study_uid, "report_uid": report_uid, "destinations": list(destinations)}
+    connection.execute(SUPERSEDE, values)
 
 
 def report_from_row(row: Sequence[Any], root: Path) -> StoredReport:
@@ -46,9 +62,26 @@ class DeliveryStore:
         self._pool = pool
         self._root = root
 
-    def delivery_succeeded(self, report_uid: str, destination: str) -> None:
-        """The archive has the report. Saying it twice is harmless."""
-        self._mark(DELIVERED, "report.delivered", report_uid, destination)
+    def delivery_succeeded(
+        self, report_uid: str, destination: str, delivered: DeliveredAs | None = None
+    ) -> None:
+        """The archive has the report, in the form that `delivered` names where that is another. Saying it
+        twice is harmless."""
+        uid, sop_class = (
+            (None, None) if delivered is None else (delivered.sop_instance_uid, delivered.sop_class_uid)
+        )
+        self._mark(DELIVERED, "report.delivered", report_uid, destination, uid=uid, sop_class=sop_class)
+
+    def is_superseded(self, report_uid: str, destination: str) -> bool:
+        """Whether a later report of the study goes to that archive instead."""
+        with transaction(self._pool) as connection:
+            row = connection.execute(IS_SUPERSEDED, (report_uid, destination)).fetchone()
+        return row is not None and bool(row[0])
+
+    def hasten_deliveries(self, destination: str) -> None:
+        """An archive answers again: what waits for its next try there is due now."""
+        with transaction(self._pool) as connection:
+            connection.execute(HASTEN_DELIVERIES, (destination,))
 
     def delivery_failed(
         self, report_uid: str, destination: str, error: str, *, gave_up: bool = False
@@ -92,7 +125,8 @@ class DeliveryStore:
             names = {"report_uid": report_uid, "destination": destination, **values}
             row = connection.execute(statement, names).fetchone()
             if row is not None:
-                self._note(connection, event, report_uid, destination, attempts=row[0], **values)
+                told = {name: value for name, value in values.items() if value is not None}
+                self._note(connection, event, report_uid, destination, attempts=row[0], **told)
 
     def _note(
         self, connection: Connection, event: str, report_uid: str, destination: str, **detail: Any

@@ -88,6 +88,24 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     FAILED = "failed"
     """Refused, or given up after days; can be retried."""
+    SUPERSEDED = "superseded"
+    """A later report of the same study goes there instead."""
+
+
+class FetchState(StrEnum):
+    """Where an announced study stands on its way in.
+
+    waiting --begin--> fetching --end--> fetched | failed | waiting (tried again later)
+    A new announcement leads back to waiting from anywhere.
+    """
+
+    WAITING = "waiting"
+    """Not begun, or to be tried again: `last_error` says why."""
+    FETCHING = "fetching"
+    FETCHED = "fetched"
+    """All of it was taken in."""
+    FAILED = "failed"
+    """Gone from the archive, or given up after days; can be retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +142,32 @@ class DeliveryRecord:
     last_error: str | None
     created_at: datetime
     delivered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRecord:
+    """One announced study. Times are aware, UTC."""
+
+    archive: str
+    resource_id: str
+    """The archive's own identifier."""
+    study_uid: str | None
+    """As announced."""
+    instances: int | None
+    """As announced: how many objects the archive holds."""
+    state: FetchState
+    attempts: int
+    last_error: str | None
+    announced_at: datetime
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredAs:
+    """What an archive was given: the report itself, or another form of it under a UID of its own."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
 
 
 @dataclass(frozen=True, slots=True)

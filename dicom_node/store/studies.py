@@ -14,10 +14,12 @@ from dicom_node.errors import InstanceConflictError, ReportError
 from dicom_node.facts import assessment_to_json, finding_to_json
 from dicom_node.records import Assessment, Instance, Status, StoredReport
 from dicom_node.store import audit, study_sql
-from dicom_node.store.database import Connection, transaction
-from dicom_node.store.deliveries import DeliveryStore, add_deliveries, report_from_row
-from dicom_node.store.queue import defer_fetch, defer_processing
+from dicom_node.store.database import Connection, Pool, transaction
+from dicom_node.store.deliveries import DeliveryStore, add_deliveries, report_from_row, supersede
+from dicom_node.store.fetches import FetchStore, owed_to_sources, requeue_lost_fetches
+from dicom_node.store.queue import defer_processing, put_back_abandoned
 from dicom_node.store.states import Added, Finished, Job, StudyRecord, StudyState, sources_of
+from dicom_node.store.tries import JobTries
 from dicom_node.store.vectors import replace_vectors
 
 STATE_AFTER: dict[Status, StudyState] = {
@@ -27,12 +29,16 @@ STATE_AFTER: dict[Status, StudyState] = {
 }
 
 
-class StudyStore(DeliveryStore):
+class StudyStore(DeliveryStore, FetchStore, JobTries):
     """The node's memory of studies. `root` is the spool's folder: the paths of instances and reports are
     kept relative to it, and given absolute.
 
     Methods raise DatabaseUnavailableError; each may then be called again.
     """
+
+    def __init__(self, pool: Pool, root: Path) -> None:
+        self._pool = pool
+        self._root = root
 
     # -- arriving ---------------------------------------------------------------------------------
 
@@ -72,21 +78,6 @@ class StudyStore(DeliveryStore):
                 connection.execute(study_sql.NAME_ORIGIN, {"origin": origin, "study_uid": instance.study_uid})
             return Added.ALREADY_THERE
 
-    def announce(self, archive: str, resource_id: str) -> bool:
-        """Queue the fetching of a study that an archive told of; False when that waits already."""
-        with transaction(self._pool) as connection:
-            new = defer_fetch(connection, archive, resource_id)
-            if new:
-                audit.record(connection, "study.announced", archive=archive, resource_id=resource_id)
-            return new
-
-    def fetch_failed(self, archive: str, resource_id: str, reason: str) -> None:
-        """An announced study cannot be fetched; the audit trail says why."""
-        with transaction(self._pool) as connection:
-            audit.record(
-                connection, "study.fetch_failed", archive=archive, resource_id=resource_id, reason=reason
-            )
-
     def knows(self, sop_instance_uid: str) -> bool:
         """Whether an instance of that UID was made known."""
         with transaction(self._pool) as connection:
@@ -102,7 +93,8 @@ class StudyStore(DeliveryStore):
     # -- becoming complete ------------------------------------------------------------------------
 
     def close_quiet(self, quiet_seconds: float) -> list[str]:
-        """Queue every study whose last instance came longer ago than that; returns their UIDs."""
+        """Queue every study whose last instance came longer ago than that, and that is not being fetched;
+        returns their UIDs."""
         with transaction(self._pool) as connection:
             closed = connection.execute(study_sql.CLOSE_QUIET, (quiet_seconds,)).fetchall()
             self._queued(connection, closed)
@@ -123,14 +115,16 @@ class StudyStore(DeliveryStore):
         return self._queue_one(study_uid, [StudyState.FAILED, StudyState.REFUSED])
 
     def recover(self, *, alone: bool) -> list[str]:
-        """To be called once at start. Gives every study that waits for a job one where it has none.
+        """To be called once at start. Gives everything that waits for a job one where it has none.
 
         `alone`: no other process works on this database, so jobs that count as running are taken back at
-        once instead of after the time-out of their worker's heartbeat. Returns the UIDs that got a new job.
+        once instead of after the time-out of their worker's heartbeat. Returns the UIDs of studies that got a
+        new job.
         """
         with transaction(self._pool) as connection:
             if alone:
-                connection.execute(study_sql.ABANDONED_JOBS)
+                put_back_abandoned(connection)
+            requeue_lost_fetches(connection)
             orphans = connection.execute(study_sql.ORPHANED_STUDIES).fetchall()
             self._queued(connection, orphans)
         return [str(row[0]) for row in orphans]
@@ -155,7 +149,7 @@ class StudyStore(DeliveryStore):
             earlier = connection.execute(
                 study_sql.PREDECESSORS, {"study_uid": study_uid, "revision": current}
             ).fetchall()
-            predecessors = tuple(report_from_row(found, self._root) for found in earlier)
+            predecessors = tuple(report_from_row(found[:7], self._root) for found in earlier)
             return Job(study_uid, current, created_at, tuple(instances), predecessors, origin)
 
     def finish(
@@ -178,7 +172,9 @@ class StudyStore(DeliveryStore):
             report_uid = None if report is None else self._keep_report(connection, job, assessment, report)
             self._keep_assessment(connection, job, assessment, report_uid)
             if report is not None and report_uid == report.sop_instance_uid:
-                add_deliveries(connection, report_uid, destinations)
+                owed = [*destinations, *owed_to_sources(connection, job.study_uid)]
+                supersede(connection, job.study_uid, report_uid, owed)
+                add_deliveries(connection, report_uid, owed)
             audit.record(
                 connection,
                 f"study.{assessment.status.value}",

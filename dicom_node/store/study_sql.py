@@ -49,6 +49,7 @@ SET state = 'queued', reason = NULL, revision = revision + 1, completed_at = now
 WHERE study_uid IN (
     SELECT study_uid FROM studies
     WHERE state = 'receiving' AND last_received <= now() - make_interval(secs => %s)
+      AND NOT is_being_fetched(study_uid)
     ORDER BY last_received LIMIT 100
     FOR UPDATE SKIP LOCKED
 )
@@ -58,7 +59,7 @@ RETURNING study_uid, revision
 NEXT_QUIET = """
 -- Seconds until the study that has been silent longest will have been so for long enough.
 SELECT extract(epoch FROM min(last_received) + make_interval(secs => %s) - clock_timestamp())::float8
-FROM studies WHERE state = 'receiving'
+FROM studies WHERE state = 'receiving' AND NOT is_being_fetched(study_uid)
 """
 
 QUEUE_STUDY = """
@@ -86,13 +87,12 @@ FROM instances WHERE study_uid = %s ORDER BY series_uid, sop_instance_uid
 """
 
 PREDECESSORS = """
--- Reports of earlier revisions that reached at least one archive.
-SELECT sop_instance_uid, sop_class_uid, series_uid, study_uid, path, size, sha256
-FROM reports r
-WHERE study_uid = %(study_uid)s AND revision < %(revision)s
-  AND EXISTS (SELECT 1 FROM deliveries d
-              WHERE d.report_uid = r.sop_instance_uid AND d.state = 'delivered')
-ORDER BY revision
+-- Reports of earlier revisions that reached at least one archive, in the forms that archives were given.
+SELECT DISTINCT COALESCE(d.delivered_uid, r.sop_instance_uid), COALESCE(d.delivered_class, r.sop_class_uid),
+                r.series_uid, r.study_uid, r.path, r.size, r.sha256, r.revision
+FROM reports r JOIN deliveries d ON d.report_uid = r.sop_instance_uid
+WHERE r.study_uid = %(study_uid)s AND r.revision < %(revision)s AND d.delivered_at IS NOT NULL
+ORDER BY r.revision, 1
 """
 
 ADD_REPORT = """
@@ -132,12 +132,6 @@ FAIL_STUDY = """
 UPDATE studies SET state = 'failed', reason = %(reason)s, finished_at = now()
 WHERE study_uid = %(study_uid)s AND revision = %(revision)s AND state = ANY(%(from)s)
 RETURNING study_uid
-"""
-
-ABANDONED_JOBS = """
--- Nobody is left who could be working: whatever counts as running is put back on the queue.
-SELECT count(procrastinate_retry_job_v2(id, now(), NULL, NULL, NULL))
-FROM procrastinate_jobs WHERE status = 'doing'
 """
 
 ORPHANED_STUDIES = """

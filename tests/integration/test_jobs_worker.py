@@ -6,70 +6,27 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import psycopg
 import pytest
 
-from dicom_node.errors import ArchiveRefusedError, ArchiveUnavailableError, UnreadableObjectError
+from dicom_node.errors import (
+    ArchiveRefusedError,
+    ArchiveUnavailableError,
+    UnreadableObjectError,
+)
 from dicom_node.jobs import app as jobs_app
-from dicom_node.jobs import retry, tasks
+from dicom_node.jobs import tasks
 from dicom_node.jobs.app import WorkerThread, make_app
-from dicom_node.records import Presence, StoredReport
 from dicom_node.spool import Spool
 from dicom_node.store.audit import trail
 from dicom_node.store.database import Pool, transaction
 from dicom_node.store.states import DeliveryState, StudyState
 from dicom_node.store.studies import StudyStore
 from tests.support.postgres import Databases
-from tests.support.small_dicom import ROOT, instance_of, make_dataset
-from tests.support.studies import assessment, finding
+from tests.support.recorded_work import STUDY, Recorded, hurry, queue_study, state, working
+from tests.support.small_dicom import ROOT
 from tests.support.waiting import wait_until
-
-STUDY = f"{ROOT}.1"
-
-
-class Recorded:
-    """Work that does what each test says, and remembers when."""
-
-    def __init__(self, store: StudyStore, spool: Spool) -> None:
-        self.store = store
-        self.spool = spool
-        self.calls: list[tuple[str, float]] = []
-        self.on_process: Callable[[], None] = lambda: None
-        self.on_deliver: Callable[[], None] = lambda: None
-        self.on_fetch: Callable[[], None] = lambda: None
-
-    def process_study(self, study_uid: str, revision: int) -> None:
-        self.calls.append(("process", time.monotonic()))
-        job = self.store.begin(study_uid, revision)
-        if job is None:
-            return
-        self.on_process()
-        uid = f"{study_uid}.99.{revision}"
-        report = StoredReport(
-            sop_instance_uid=uid,
-            sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
-            series_uid=f"{study_uid}.99",
-            study_uid=study_uid,
-            path=self.spool.root / "reports" / f"{uid}.dcm",
-            size=1,
-            sha256="00" * 32,
-        )
-        found = assessment(study_uid, finding("Pneumonia", "233604007", 0.8, Presence.PRESENT))
-        self.store.finish(job, found, report, ["pacs"])
-
-    def deliver_report(self, report_uid: str, destination: str) -> None:  # noqa: ARG002
-        self.calls.append(("deliver", time.monotonic()))
-        self.on_deliver()
-
-    def fetch_study(self, archive: str, resource_id: str) -> None:  # noqa: ARG002
-        self.calls.append(("fetch", time.monotonic()))
-        self.on_fetch()
-
-    def count(self, what: str) -> int:
-        return sum(name == what for name, _ in self.calls)
 
 
 @pytest.fixture
@@ -79,33 +36,7 @@ def work(store: StudyStore, spool: Spool) -> Recorded:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same decisions, sooner."""
-    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(retry, "HASTY_PAUSE", 0.05)
-    monkeypatch.setattr(tasks, "HASTY_PAUSE", 0.05)
-    monkeypatch.setattr(jobs_app, "POLL_SECONDS", 0.2)
-    monkeypatch.setattr(jobs_app, "SWEEP_SECONDS", 0.3)
-    monkeypatch.setattr(jobs_app, "STALLED_SECONDS", 3.0)
-
-
-@contextmanager
-def working(url: str, work: Recorded) -> Iterator[WorkerThread]:
-    worker = WorkerThread(make_app(url, work, work.store), concurrency=2)
-    worker.start()
-    try:
-        yield worker
-    finally:
-        assert worker.stop(timeout=30)
-
-
-def queue_study(store: StudyStore, spool: Spool, number: int = 1) -> None:
-    store.add_instance(instance_of(make_dataset(number, 1), spool.root), origin=None, calling_ae=None)
-    store.complete_now(f"{ROOT}.{number}")
-
-
-def state(store: StudyStore, study: str = STUDY) -> StudyState | None:
-    record = store.study(study)
-    return None if record is None else record.state
+    hurry(monkeypatch)
 
 
 def test_a_study_is_processed_and_delivered_without_waiting_for_a_poll(
@@ -198,17 +129,6 @@ def test_bad_input_is_not_tried_again(database_url: str, work: Recorded) -> None
     record = work.store.study(STUDY)
     assert record is not None
     assert record.reason == "no pixel data"
-
-
-def test_a_study_that_cannot_be_fetched_leaves_a_trace(database_url: str, work: Recorded, pool: Pool) -> None:
-    def gone() -> None:
-        raise ArchiveRefusedError("no such study")
-
-    work.on_fetch = gone
-    work.store.announce("orthanc", "abc")
-    with working(database_url, work):
-        wait_until(lambda: any(e.event == "study.fetch_failed" for e in trail(pool)), "trace")
-    assert work.store.announce("orthanc", "abc")
 
 
 def test_stopping_finishes_the_job_in_hand(database_url: str, work: Recorded) -> None:
@@ -307,7 +227,7 @@ def test_stopping_does_not_wait_for_a_database_that_is_gone(
     worker.start()
     with psycopg.connect(url, autocommit=True) as connection:
         sql = "SELECT count(*) FROM procrastinate_workers"
-        wait_until(lambda: connection.execute(sql).fetchone() == (1,), "worker at work")
+        wait_until(lambda: connection.execute(sql).fetchone() == (jobs_app.LANES,), "worker at work")
     databases.drop(url)
     if noticed:
         wait_until(lambda: "worker.interrupted" in capsys.readouterr().out, "notice of the loss")

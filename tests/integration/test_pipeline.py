@@ -21,7 +21,7 @@ from dicom_node.pipeline import Pipeline, assess_study, source_headers, this_dev
 from dicom_node.pixels.headers import walk
 from dicom_node.records import Instance, Status
 from dicom_node.spool import Spool
-from dicom_node.store.states import StudyState
+from dicom_node.store.states import DeliveredAs, StudyState
 from dicom_node.store.studies import StudyStore
 from tests.support.bundles import TINY
 from tests.support.dcmtk import running_store_scp
@@ -153,9 +153,10 @@ def test_a_peer_that_refuses_comprehensive_3d_gets_another_form(
     ):
         pipeline = pipeline_over(engine, store, spool, [archive])
         pipeline.process_study(uid, 1)
-        pipeline.deliver_report(store.reports(uid)[0].sop_instance_uid, archive.name)
+        sent = pipeline.deliver_report(store.reports(uid)[0].sop_instance_uid, archive.name)
         received = [dcmread(path, force=True) for path in peer.files()]
     assert [dataset.SOPClassUID for dataset in received] == [taken]
+    assert sent == DeliveredAs(received[0].SOPInstanceUID, taken)
 
 
 @pytest.mark.peer
@@ -182,3 +183,24 @@ def test_an_archive_that_is_gone_from_the_configuration_is_named(
     pipeline.process_study(uid, 1)
     with pytest.raises(ArchiveRefusedError, match="'old-pacs'"):
         pipeline.deliver_report(store.reports(uid)[0].sop_instance_uid, "old-pacs")
+
+
+@pytest.mark.peer
+def test_a_report_that_a_later_one_replaces_is_not_sent(
+    engine: Engine, intake: Intake, store: StudyStore, spool: Spool, tmp_path: Path
+) -> None:
+    with running_store_scp(tmp_path / "peer") as peer, closing(archive_at(peer.port)) as archive:
+        pipeline = pipeline_over(engine, store, spool, [archive])
+        paths = sorted((SAMPLES / "ct").glob("*.dcm"))
+        for revision, batch in enumerate((paths[:3], paths[3:]), start=1):
+            for path in batch:
+                uid = intake.accept_file(path).instance.study_uid
+            assert store.complete_now(uid)
+            pipeline.process_study(uid, revision)
+        sent = [
+            pipeline.deliver_report(report.sop_instance_uid, archive.name) for report in store.reports(uid)
+        ]
+        received = [dcmread(path, force=True).SOPInstanceUID for path in peer.files()]
+    second = store.reports(uid)[1]
+    assert sent == [None, DeliveredAs(second.sop_instance_uid, second.sop_class_uid)]
+    assert received == [second.sop_instance_uid]

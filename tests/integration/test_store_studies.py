@@ -9,56 +9,16 @@ import psycopg
 import pytest
 
 from dicom_node.errors import DatabaseUnavailableError, InstanceConflictError, ReportError
-from dicom_node.records import Presence, Status, StoredReport
+from dicom_node.records import Status
 from dicom_node.spool import Spool
 from dicom_node.store.audit import trail
 from dicom_node.store.database import Pool, open_pool, transaction
-from dicom_node.store.states import Added, DeliveryState, Finished, Job, StudyState
+from dicom_node.store.states import Added, DeliveryState, Finished, StudyState
 from dicom_node.store.studies import StudyStore
 from tests.support.postgres import Databases
 from tests.support.small_dicom import ROOT, instance_of, make_dataset
-from tests.support.studies import assessment, finding
-
-STUDY = f"{ROOT}.1"
-
-
-def add(store: StudyStore, spool: Spool, *numbers: int, study: int = 1) -> None:
-    for number in numbers:
-        instance = instance_of(make_dataset(study, number), spool.root)
-        store.add_instance(instance, origin=None, calling_ae="TEST")
-
-
-def begin(store: StudyStore, study: str = STUDY) -> Job:
-    job = store.begin(study)
-    assert job is not None
-    return job
-
-
-def report_for(job: Job, spool: Spool, suffix: str = "") -> StoredReport:
-    uid = f"{job.study_uid}.99.{job.revision}{suffix}"
-    return StoredReport(
-        sop_instance_uid=uid,
-        sop_class_uid="1.2.840.10008.5.1.4.1.1.88.34",
-        series_uid=f"{job.study_uid}.99",
-        study_uid=job.study_uid,
-        path=spool.root / "reports" / f"{uid}.dcm",
-        size=10,
-        sha256="00" * 32,
-    )
-
-
-def queue(pool: Pool) -> list[tuple[str, dict[str, object]]]:
-    with transaction(pool) as connection:
-        rows = connection.execute("SELECT task_name, args FROM procrastinate_jobs ORDER BY id").fetchall()
-    return [(str(name), args) for name, args in rows]
-
-
-def report_study(store: StudyStore, spool: Spool, *destinations: str) -> StoredReport:
-    job = begin(store)
-    report = report_for(job, spool)
-    found = assessment(STUDY, finding("Pneumonia", "233604007", 0.83, Presence.PRESENT))
-    assert store.finish(job, found, report, destinations) is Finished.STORED
-    return report
+from tests.support.store_steps import STUDY, add, begin, queue, report_for, report_study
+from tests.support.studies import assessment
 
 
 def test_a_new_instance_makes_a_study_that_is_being_received(store: StudyStore, spool: Spool) -> None:
@@ -282,13 +242,6 @@ def test_deliveries_tell_their_tries_and_can_be_retried(store: StudyStore, spool
     done = store.deliveries(STUDY)[0]
     assert (done.state, done.attempts, done.last_error) == (DeliveryState.DELIVERED, 3, None)
     assert done.delivered_at is not None
-
-
-def test_an_announcement_is_queued_once_while_it_waits(store: StudyStore, pool: Pool) -> None:
-    assert store.announce("orthanc", "abc")
-    assert not store.announce("orthanc", "abc")
-    assert store.announce("orthanc", "def")
-    assert len(queue(pool)) == 2
 
 
 def test_lists_are_newest_first_and_can_be_continued(store: StudyStore, spool: Spool) -> None:

@@ -8,7 +8,7 @@ from pydicom.uid import ComprehensiveSRStorage
 
 from dicom_node import pipeline
 from dicom_node.archive.orthanc import OrthancArchive
-from dicom_node.archive.protocol import OWN_MANUFACTURER, StudySource
+from dicom_node.archive.protocol import OWN_MANUFACTURER, StudyGoneError, StudySource
 from dicom_node.errors import ArchiveRefusedError, ArchiveUnavailableError
 from orthanc_plugin import events
 from tests.support import objects
@@ -71,6 +71,16 @@ def test_an_instance_deleted_meanwhile_is_worth_another_try(tmp_path: Path) -> N
             list(archive.fetch_study(STUDY, tmp_path))
         archive.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("status", "gone"), [(404, True), (401, False), (403, False)])
+def test_a_study_that_is_gone_is_told_from_a_wrong_password(tmp_path: Path, status: int, gone: bool) -> None:
+    with canned_http(Answer(status)) as server:
+        archive = OrthancArchive("o", server.url)
+        with pytest.raises(ArchiveRefusedError) as caught:
+            next(archive.fetch_study(STUDY, tmp_path))
+        archive.close()
+    assert isinstance(caught.value, StudyGoneError) is gone
 
 
 def test_nothing_is_downloaded_before_it_is_asked_for(tmp_path: Path) -> None:
