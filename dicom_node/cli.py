@@ -7,6 +7,7 @@ Exit status: 0 done, 1 something failed and was told, 2 the call itself was wron
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ app = typer.Typer(
 )
 bundle_app = typer.Typer(no_args_is_help=True, help="Look at and verify bundles.")
 app.add_typer(bundle_app, name="bundle")
+
+PIPE_WIDTH = 132
+"""Columns of a table that is written to a file or a pipe."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -156,7 +160,10 @@ def demo(
     """
     from dicom_node.demo import run_demo
 
-    raise typer.Exit(run_demo(data_dir, stay=not once, console=Console(highlight=False)))
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_WIDTH  # nobody has a narrow window there
+    raise typer.Exit(run_demo(data_dir, stay=not once, console=console))
 
 
 @app.command()

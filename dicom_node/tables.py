@@ -91,9 +91,9 @@ class DemoRow:
 def demo_table(rows: Sequence[DemoRow]) -> Table:
     """The table that `make demo` prints."""
     table = Table(box=SIMPLE_HEAD, caption=DISCLAIMER, caption_justify="left", pad_edge=False)
-    table.add_column("study")
+    table.add_column("study", overflow="fold")
     table.add_column("modality", no_wrap=True)
-    table.add_column("findings with probability")
+    table.add_column("findings with probability", overflow="fold")
     table.add_column("SR file", no_wrap=True)
     table.add_column("seconds", no_wrap=True, justify="right")
     for row in rows:

@@ -126,9 +126,10 @@ def _placed_elsewhere(link: Path) -> Path:
             _clear_forsaken(home)
         room = Path(tempfile.mkdtemp(prefix="db-", dir=home))
         room.chmod(0o711)
-        (room / "belongs-to").write_text(f"{link}\n", encoding="utf-8")
-        link.symlink_to(room / "cluster")
         (room / "cluster").mkdir(mode=0o700)
+        link.symlink_to(room / "cluster")
+        # Last: a room without this is still being made, and nobody takes it for forsaken.
+        (room / "belongs-to").write_text(f"{link}\n", encoding="utf-8")
         for folder in (room, home, link.parent):
             sync_folder(folder)
     return room / "cluster"

@@ -1,9 +1,13 @@
 """What the command line says of findings and outcomes."""
 
+import io
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from dicom_node.analyse import Outcome
-from dicom_node.tables import outcome_line, outcome_to_json, summary_of
+from dicom_node.tables import DemoRow, demo_table, outcome_line, outcome_to_json, summary_of
 
 
 def finding(name: str, probability: float, present: bool | None) -> dict[str, Any]:
@@ -30,3 +34,22 @@ def test_a_failed_study_is_told_with_its_error() -> None:
     outcome = Outcome("1.2.3", None, "OSError: disk gone", None, None)
     assert outcome_line(outcome) == "1.2.3  failed: OSError: disk gone"
     assert outcome_to_json(outcome)["status"] == "failed"
+
+
+def test_the_table_of_the_demo_fits_a_terminal_of_80_columns() -> None:
+    said = "Proliferative diabetic retinopathy 0.62, Left ventricular hypertrophy 0.67"
+    row = DemoRow(
+        "Lung histology, composed for demonstration",
+        "pathology",
+        said,
+        Path("var/demo/pathology.dcm"),
+        1.25,
+    )
+    paper = io.StringIO()
+    Console(file=paper, width=80).print(demo_table([row]))
+    printed = paper.getvalue()
+    assert "\u2026" not in printed, "nothing is cut off"
+    assert "var/demo/pathology.dcm" in printed
+    assert "1.2" in printed
+    for word in said.replace(",", "").split():
+        assert word in printed
