@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -78,9 +78,9 @@ class Engine:
         for encoder in bundle.manifest.encoders.values():
             compile_operations(encoder.preprocess)
         chosen = choose_providers(providers)
-        start = partial(OnnxRunner, providers=chosen, threads=threads)
+        start = partial(_start, bundle, chosen, threads)
         text = _Text(bundle, start)
-        files = {modality: bundle.path(e.file) for modality, e in bundle.manifest.encoders.items()}
+        files = {modality: e.file for modality, e in bundle.manifest.encoders.items()}
         cache = LoadCache(cache_dir, bundle.identity.digest)
         with ThreadPoolExecutor(max_workers=len(files)) as pool:
             runners = dict(zip(files, pool.map(start, files.values()), strict=True))
@@ -137,10 +137,15 @@ class Engine:
         return assessment
 
 
+def _start(bundle: Bundle, providers: tuple[str, ...], threads: int, name: str) -> OnnxRunner:
+    """The model in the listed file `name`."""
+    return OnnxRunner(bundle.path(name), providers, threads, sha256=bundle.manifest.files[name])
+
+
 class _Text:
     """The text encoder, started when it is first needed: a warm load has its anchors cached."""
 
-    def __init__(self, bundle: Bundle, start: partial[OnnxRunner]) -> None:
+    def __init__(self, bundle: Bundle, start: Callable[[str], OnnxRunner]) -> None:
         self._bundle = bundle
         self._start = start
         self._lock = Lock()
@@ -151,7 +156,7 @@ class _Text:
             if self._started is None:
                 text = self._bundle.manifest.text
                 tokenizer = load_tokenizer(self._bundle.path(text.tokenizer), text.max_tokens)
-                runner = self._start(self._bundle.path(text.file))
+                runner = self._start(text.file)
                 self._started = (runner, TextEncoder(runner, tokenizer, text))
             return self._started
 

@@ -51,7 +51,8 @@ def open_bundle(path: Path) -> Bundle:
     """Read, verify and check the bundle in folder `path`.
 
     Raises BundleFormatError where it is not a bundle of format v1 or its parts contradict each other,
-    BundleIntegrityError where a file is missing or differs from what was sealed. Both name the file.
+    BundleIntegrityError where a file is missing, differs from what was sealed or was not sealed at all. Both
+    name the file.
     """
     root = path.resolve()
     if not root.is_dir():
@@ -62,6 +63,7 @@ def open_bundle(path: Path) -> Bundle:
     _require_listed(manifest)
     for name, digest in sorted(manifest.files.items()):
         _verify(root, name, digest)
+    _refuse_unlisted(root, manifest)
     findings = _parse(FindingsFile, _read(root, manifest.findings), manifest.findings).findings
     scope = _parse(ScopeFile, _read(root, manifest.scope), manifest.scope).modalities
     _check_encoders(manifest)
@@ -138,6 +140,19 @@ def _verify(root: Path, name: str, digest: str) -> None:
             f"{name} is not the file that was sealed (sha256 {found[:12]}…, expected {digest[:12]}…). "
             "Copy the bundle again from where it was made."
         )
+
+
+def _refuse_unlisted(root: Path, manifest: Manifest) -> None:
+    """What lies in the folder and is not in the manifest was never sealed, and a model might reach for it."""
+    listed = {PurePosixPath(name) for name in (*manifest.files, MANIFEST)}
+    folders = {parent for name in listed for parent in name.parents}
+    for found in sorted(root.rglob("*")):
+        name = PurePosixPath(found.relative_to(root).as_posix())
+        if name not in listed and (name not in folders or found.is_symlink()):
+            raise BundleIntegrityError(
+                f"{name} lies in {root} and is not among the files that were sealed. Move it elsewhere, "
+                "or copy the bundle again from where it was made."
+            )
 
 
 def _check_encoders(manifest: Manifest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -10,8 +11,9 @@ from typing import Any
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
-from dicom_node.errors import BundleFormatError, ConfigError, InferenceError
+from dicom_node.errors import BundleFormatError, BundleIntegrityError, ConfigError, InferenceError
 from dicom_node.inference.protocol import Array
+from dicom_node.inference.weights import has_external_data
 
 CPU = "CPUExecutionProvider"
 
@@ -83,19 +85,26 @@ def in_use(chosen: Sequence[str], sessions: Iterable[Sequence[str]]) -> tuple[st
 class OnnxRunner:
     """One ONNX file as an inference session; see `protocol.Runner`. Safe to call from several threads."""
 
-    def __init__(self, path: Path, providers: Sequence[str] = (CPU,), threads: int = 0) -> None:
-        """`threads` within one operator; 0 lets ONNX Runtime take one for each core.
+    def __init__(
+        self, path: Path, providers: Sequence[str] = (CPU,), threads: int = 0, *, sha256: str | None = None
+    ) -> None:
+        """`threads` within one operator; 0 lets ONNX Runtime take one for each core. With a `sha256` (hex)
+        the very bytes that are run are proven to be the sealed ones.
 
-        Raises BundleFormatError where ONNX Runtime cannot load the file.
+        Raises BundleFormatError where ONNX Runtime cannot load the file or its weights lie in another one,
+        BundleIntegrityError where it is not the one sealed.
         """
+        model = _read_model(path, sha256)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         # A spinning pool of every encoder would take the cores from the one that works.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Without it the runtime also takes a format of its own, whose weights nobody looked at.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
             self._session = onnxruntime.InferenceSession(
-                path, options, providers=[(name, dict(OPTIONS.get(name, {}))) for name in providers]
+                model, options, providers=[(name, dict(OPTIONS.get(name, {}))) for name in providers]
             )
         except _LOAD_ERRORS as error:
             raise BundleFormatError(f"{path.name} cannot be loaded by ONNX Runtime: {error}") from error
@@ -113,3 +122,23 @@ class OnnxRunner:
         except _RUN_ERRORS as error:
             raise InferenceError(f"ONNX Runtime could not run the encoder: {error}") from error
         return dict(zip(self._outputs, answers, strict=True))
+
+
+def _read_model(path: Path, sha256: str | None) -> bytes:
+    """The file's bytes, from which the session is made: nothing is read from beside it."""
+    try:
+        model = path.read_bytes()
+    except OSError as error:
+        raise BundleFormatError(f"{path.name} cannot be loaded: {error.strerror}.") from error
+    if sha256 is not None and hashlib.sha256(model).hexdigest() != sha256:
+        raise BundleIntegrityError(f"{path.name} was changed while it was loaded. Copy the bundle again.")
+    try:
+        external = has_external_data(model)
+    except ValueError as error:
+        raise BundleFormatError(f"{path.name} cannot be loaded: it is no ONNX model ({error}).") from error
+    if external:
+        raise BundleFormatError(
+            f"{path.name} keeps weights in another file, which the bundle does not prove. "
+            "Export it with all of its weights inside."
+        )
+    return model

@@ -134,6 +134,19 @@ def name_outside(name: str) -> Callable[[Path], None]:
     return lambda bundle: alter_json(bundle / "bundle.json", change)
 
 
+def add(name: str) -> Callable[[Path], None]:
+    return lambda bundle: (bundle / name).write_bytes(b"weights")
+
+
+def add_folder(bundle: Path) -> None:
+    (bundle / "more").mkdir()
+
+
+def link_a_folder(bundle: Path) -> None:
+    (bundle / "encoders").rename(bundle.parent / "elsewhere")
+    (bundle / "encoders").symlink_to(bundle.parent / "elsewhere")
+
+
 def twice(content: Any) -> None:
     content["findings"].append(content["findings"][0])
 
@@ -165,6 +178,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], type[BundleError], str]] = {
     "parent path": (name_outside("../passwd"), BundleFormatError, "leaves the bundle"),
     "absolute path": (name_outside("/etc/passwd"), BundleFormatError, "leaves the bundle"),
     "link outside": (link_outside, BundleFormatError, "link that leaves"),
+    "not sealed": (add("encoders/w.bin"), BundleIntegrityError, r"encoders/w\.bin lies in .* not among"),
+    "not sealed, hidden": (add(".w"), BundleIntegrityError, r"^\.w lies in"),
+    "folder not sealed": (add_folder, BundleIntegrityError, "more lies in"),
+    "folder linked": (link_a_folder, BundleFormatError, "link that leaves"),
     "no encoder": (in_manifest(put("encoders", {})), BundleFormatError, "no encoder"),
     "shape": (in_manifest(put("encoders/xray/input_shape", [3, 32])), BundleFormatError, "input_shape"),
     "unknown reader": (in_manifest(put("encoders/xray/reader", "mri")), BundleFormatError, "reader"),

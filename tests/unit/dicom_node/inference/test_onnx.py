@@ -1,9 +1,13 @@
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from dicom_node.errors import BundleFormatError, ConfigError, InferenceError
+from dicom_node.errors import BundleFormatError, BundleIntegrityError, ConfigError, InferenceError
 from dicom_node.inference.onnx import OPTIONS, PREFERRED, OnnxRunner, choose_providers, in_use
 from tests.support.bundles import TINY
 
@@ -79,3 +83,61 @@ def test_what_cannot_be_run_is_an_inference_error(inputs: dict[str, np.ndarray])
 def test_what_is_no_model_is_a_format_error() -> None:
     with pytest.raises(BundleFormatError, match=r"tokenizer\.json cannot be loaded"):
         OnnxRunner(TINY / "tokenizer.json")
+
+
+def test_the_bytes_that_run_are_the_sealed_ones() -> None:
+    path = TINY / "encoders/xray.onnx"
+    OnnxRunner(path, threads=1, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(BundleIntegrityError, match=r"xray\.onnx was changed"):
+        OnnxRunner(path, threads=1, sha256="0" * 64)
+
+
+def test_a_file_that_is_not_there_is_a_format_error(tmp_path: Path) -> None:
+    with pytest.raises(BundleFormatError, match=r"none\.onnx cannot be loaded"):
+        OnnxRunner(tmp_path / "none.onnx")
+
+
+def model_of(weights: TensorProto, folder: Path, *, within_a_branch: bool = False) -> Path:
+    """x + weights, the weights an initialiser, or a constant of one branch of an If."""
+    out = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [4])
+    if within_a_branch:
+        branches = [
+            helper.make_graph([helper.make_node("Constant", [], ["embedding"], value=w)], name, [], [out])
+            for name, w in (("yes", weights), ("no", numpy_helper.from_array(np.zeros(4, np.float32), "z")))
+        ]
+        nodes = [
+            helper.make_node("If", ["x"], ["embedding"], then_branch=branches[0], else_branch=branches[1])
+        ]
+        given = helper.make_tensor_value_info("x", TensorProto.BOOL, [])
+        graph = helper.make_graph(nodes, "g", [given], [out])
+    else:
+        given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])
+        nodes = [helper.make_node("Add", ["x", weights.name], ["embedding"])]
+        graph = helper.make_graph(nodes, "g", [given], [out], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    return folder / "m.onnx"
+
+
+def external(folder: Path) -> TensorProto:
+    weights = numpy_helper.from_array(np.arange(4, dtype=np.float32), "w")
+    onnx.external_data_helper.set_external_data(weights, "w.bin")
+    (folder / "w.bin").write_bytes(weights.raw_data)
+    weights.ClearField("raw_data")
+    return weights
+
+
+@pytest.mark.parametrize("within_a_branch", [False, True])
+def test_weights_in_another_file_are_refused(tmp_path: Path, within_a_branch: bool) -> None:
+    path = model_of(external(tmp_path), tmp_path, within_a_branch=within_a_branch)
+    with pytest.raises(BundleFormatError, match="keeps weights in another file"):
+        OnnxRunner(path, threads=1)
+
+
+@pytest.mark.parametrize("within_a_branch", [False, True])
+def test_weights_within_the_file_are_run(tmp_path: Path, within_a_branch: bool) -> None:
+    weights = numpy_helper.from_array(np.arange(4, dtype=np.float32), "w")
+    runner = OnnxRunner(model_of(weights, tmp_path, within_a_branch=within_a_branch), threads=1)
+    given = np.array(True) if within_a_branch else np.zeros(4, np.float32)
+    np.testing.assert_array_equal(runner.run({"x": given})["embedding"], np.arange(4))
