@@ -248,7 +248,7 @@ class Node:
             readiness=self._readiness,
             info=self._info,
             studies=lambda: self._storage.store,
-            announce=lambda archive, resource, _study_uid: self._announce(archive, resource),
+            announce=self._announce,
         )
 
     def _readiness(self) -> tuple[bool, str]:
@@ -262,8 +262,8 @@ class Node:
         )
         return not trouble, trouble or "ready"
 
-    def _announce(self, archive: str, resource: str) -> None:
-        self._storage.store.announce(archive, resource)
+    def _announce(self, archive: str, resource: str, study_uid: str, instances: int | None) -> None:
+        self._storage.store.announce(archive, resource, study_uid=study_uid, instances=instances)
 
     def _info(self) -> NodeInfo:
         engine = self._workplace.engine

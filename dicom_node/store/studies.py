@@ -223,6 +223,15 @@ class StudyStore(DeliveryStore, FetchStore, JobTries):
             row = connection.execute(study_sql.ASSESSMENT, (study_uid,)).fetchone()
         return None if row is None else row[0]
 
+    def noticed(self, study_uids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Findings of the latest assessments that are not absent, as `facts.finding_to_json` made them, by
+        study; a study without any has no entry."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        with transaction(self._pool) as connection:
+            for study_uid, body in connection.execute(study_sql.NOTICED, (list(study_uids),)):
+                found.setdefault(study_uid, []).append(body)
+        return found
+
     def counts(self) -> dict[StudyState, int]:
         """How many studies are in each state; every state has an entry."""
         with transaction(self._pool) as connection:

@@ -170,6 +170,13 @@ ASSESSMENT = """
 SELECT assessment FROM studies WHERE study_uid = %s
 """
 
+NOTICED = """
+-- Findings worth a line in a list, of the latest assessments.
+SELECT f.study_uid, f.body FROM findings f JOIN studies s USING (study_uid)
+WHERE f.study_uid = ANY(%s) AND f.revision = s.revision AND f.presence <> 'absent'
+ORDER BY f.study_uid, f.ordinal
+"""
+
 COUNTS = """
 -- How many studies are in each state.
 SELECT state, count(*) FROM studies GROUP BY state

@@ -13,7 +13,7 @@ from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from dicom_node.store.states import DeliveryRecord, StudyRecord, StudyState
+from dicom_node.store.states import DeliveryRecord, FetchRecord, FetchState, StudyRecord, StudyState
 from dicom_node.uids import UID_LENGTH, UID_PATTERN
 from dicom_node.web.ports import NodeInfo, Studies, WebPorts
 from dicom_node.web.problems import MEDIA_TYPE, Problem, ProblemError
@@ -23,6 +23,10 @@ Uid = Annotated[
     str, PathParameter(pattern=WHOLE_UID, max_length=UID_LENGTH, description="Study Instance UID")
 ]
 ArchiveName = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+RESOURCE_PATTERN = r"^[A-Za-z0-9._-]{1,128}$"
+Resource = Annotated[
+    str, PathParameter(pattern=RESOURCE_PATTERN, description="The archive's own identifier of a study")
+]
 State = Annotated[StudyState | None, Query(description="Only studies in this state")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Before = Annotated[
@@ -37,11 +41,11 @@ class Announcement(BaseModel):
 
     archive: Annotated[str, Field(min_length=1, max_length=64)]
     """Name of a configured archive."""
-    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+    study: Annotated[str, Field(pattern=RESOURCE_PATTERN)]
     """The archive's own identifier of the study (Orthanc: its public id)."""
     study_uid: Annotated[str, Field(pattern=WHOLE_UID, max_length=UID_LENGTH)]
     instances: Annotated[int, Field(ge=0)] | None = None
-    """How many objects the archive holds, where it knows; told back, for the archive's log."""
+    """How many objects the archive holds, where it knows."""
 
 
 def study_to_json(study: StudyRecord) -> dict[str, Any]:
@@ -74,6 +78,21 @@ def delivery_to_json(delivery: DeliveryRecord) -> dict[str, Any]:
         "last_error": delivery.last_error,
         "created_at": _moment(delivery.created_at),
         "delivered_at": _moment(delivery.delivered_at),
+    }
+
+
+def fetch_to_json(fetch: FetchRecord) -> dict[str, Any]:
+    """One announced study on its way in from its archive."""
+    return {
+        "archive": fetch.archive,
+        "study": fetch.resource_id,
+        "study_uid": fetch.study_uid,
+        "instances": fetch.instances,
+        "state": fetch.state.value,
+        "attempts": fetch.attempts,
+        "last_error": fetch.last_error,
+        "announced_at": _moment(fetch.announced_at),
+        "changed_at": _moment(fetch.changed_at),
     }
 
 
@@ -115,6 +134,7 @@ def build_router(ports: WebPorts) -> APIRouter:
     _add_reading(router, ports)
     _add_results(router, ports)
     _add_doing(router, ports)
+    _add_fetches(router, ports)
     return router
 
 
@@ -218,6 +238,8 @@ def _add_doing(router: APIRouter, ports: WebPorts) -> None:
             raise ProblemError(Problem(409, "not-receiving", words))
         return study_to_json(known_study(store, uid))
 
+
+def _add_fetches(router: APIRouter, ports: WebPorts) -> None:
     @router.post("/api/announce", tags=["archives"], status_code=202)
     def announce(announcement: Announcement, response: Response) -> dict[str, Any]:
         """A configured archive holds a complete study: the node fetches it. Announcing twice does no harm."""
@@ -226,6 +248,27 @@ def _add_doing(router: APIRouter, ports: WebPorts) -> None:
                 f"No archive {announcement.archive!r} to fetch from is configured; add it under [[archives]]."
             )
             raise ProblemError(Problem(404, "unknown-archive", words))
-        ports.announce(announcement.archive, announcement.study, announcement.study_uid)
+        ports.announce(
+            announcement.archive, announcement.study, announcement.study_uid, announcement.instances
+        )
         response.headers["Location"] = f"/api/studies/{announcement.study_uid}"
         return announcement.model_dump()
+
+    @router.get("/api/fetches", tags=["archives"])
+    def fetches(state: FetchState | None = None, limit: Limit = 50) -> dict[str, Any]:
+        """Announced studies on their way in, latest change first; `last_error` says why one is not here."""
+        found = ports.studies().fetches(state=state, limit=limit)
+        return {"fetches": [fetch_to_json(fetch) for fetch in found]}
+
+    @router.post("/api/fetches/{archive}/{study}/retry", tags=["archives"], status_code=202)
+    def retry_fetch(archive: ArchiveName, study: Resource) -> dict[str, Any]:
+        """Fetch a study now that was given up, or that waits to be tried again."""
+        store = ports.studies()
+        if not store.retry_fetch(archive, study):
+            found = store.fetch(archive, study)
+            if found is None:
+                words = f"The archive {archive} has announced no study {study}."
+                raise ProblemError(Problem(404, "unknown-fetch", words))
+            words = f"Only what failed or waits can be tried again; this fetch is {found.state.value}."
+            raise ProblemError(Problem(409, "not-failed", words))
+        return {"archive": archive, "study": study}

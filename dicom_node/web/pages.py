@@ -11,10 +11,10 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dicom_node.facts import DISCLAIMER
-from dicom_node.store.states import StudyRecord, StudyState
+from dicom_node.store.states import StudyState
 from dicom_node.web import views
 from dicom_node.web.api import Before, Limit, State, Uid, known_study, next_page
-from dicom_node.web.ports import Studies, WebPorts
+from dicom_node.web.ports import WebPorts
 from dicom_node.web.problems import Problem
 
 FOLDER = Path(__file__).parent
@@ -59,9 +59,12 @@ class Pages:
     def _studies(self, state: State = None, limit: Limit = 50, before: Before = None) -> Response:
         store = self._ports.studies()
         studies = store.list_studies(state=state, limit=limit, before=before)
+        reported = [study.study_uid for study in studies if study.state is StudyState.REPORTED]
+        noticed = store.noticed(reported)
         return self._draw(
             "studies.html",
-            rows=[(study, _chips(store, study)) for study in studies],
+            rows=[(study, views.chips(noticed.get(study.study_uid, ()))) for study in studies],
+            troubled=store.troubled_fetches(),
             counts=store.counts(),
             state=state,
             before=before,
@@ -93,10 +96,3 @@ class Pages:
             disclaimer=DISCLAIMER,
         )
         return HTMLResponse(page, status_code=status, headers=dict(headers or {}))
-
-
-def _chips(store: Studies, study: StudyRecord) -> tuple[views.Chip, ...]:
-    if study.state is not StudyState.REPORTED:
-        return ()
-    assessment = store.assessment(study.study_uid)
-    return () if assessment is None else views.chips(assessment["findings"])

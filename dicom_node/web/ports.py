@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from dicom_node.records import StoredReport
-from dicom_node.store.states import DeliveryRecord, StudyRecord, StudyState
+from dicom_node.store.states import DeliveryRecord, FetchRecord, FetchState, StudyRecord, StudyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,10 @@ class Studies(Protocol):
     def assessment(self, study_uid: str) -> Mapping[str, Any] | None:
         """The latest assessment in the form of `facts.assessment_to_json`; None where there is none."""
 
+    def noticed(self, study_uids: Sequence[str]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Findings of the latest assessments that are present or unsure, in the form of
+        `facts.finding_to_json`, by study; a study without any has no entry."""
+
     def deliveries(self, study_uid: str) -> Sequence[DeliveryRecord]:
         """What was sent where, and what is still owed; oldest report first."""
 
@@ -71,6 +75,18 @@ class Studies(Protocol):
     def complete_now(self, study_uid: str) -> bool:
         """Stop waiting for more instances; False where the study is not being received."""
 
+    def fetches(self, *, state: FetchState | None = None, limit: int = 50) -> Sequence[FetchRecord]:
+        """Studies that archives announced, the latest change first."""
+
+    def troubled_fetches(self, *, limit: int = 50) -> Sequence[FetchRecord]:
+        """Those that were given up, or went wrong at their latest try."""
+
+    def fetch(self, archive: str, resource_id: str) -> FetchRecord | None:
+        """One of them; None where nothing like it was announced."""
+
+    def retry_fetch(self, archive: str, resource_id: str) -> bool:
+        """Try one at once that was given up or waits; False where it is neither."""
+
 
 @dataclass(frozen=True, slots=True)
 class WebPorts:
@@ -82,6 +98,7 @@ class WebPorts:
     """What is running here. Never blocks."""
     studies: Callable[[], Studies]
     """The studies. Raises DatabaseUnavailableError while the database is not up yet."""
-    announce: Callable[[str, str, str], None]
-    """(archive, resource, study UID): an archive of `NodeInfo.archives` holds a study to fetch; `resource`
-    is its own identifier there. Announcing twice does no harm."""
+    announce: Callable[[str, str, str, int | None], None]
+    """(archive, resource, study UID, instances): an archive of `NodeInfo.archives` holds a study to fetch;
+    `resource` is its own identifier there, `instances` how many objects it has, where it tells. Announcing
+    twice does no harm."""

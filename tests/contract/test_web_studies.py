@@ -8,11 +8,11 @@ import pytest
 
 from dicom_node.records import Presence, StoredReport
 from dicom_node.spool import Spool
-from dicom_node.store.states import DeliveryState, StudyState
+from dicom_node.store.states import DeliveryState, FetchState, StudyState
 from dicom_node.store.studies import StudyStore
 from dicom_node.web.ports import Studies
 from tests.support.small_dicom import ROOT, instance_of, make_dataset
-from tests.support.studies import StudiesInMemory, assessment, delivery, finding, record
+from tests.support.studies import StudiesInMemory, assessment, delivery, fetch, finding, record
 
 RECEIVING, FAILED, REPORTED = (f"{ROOT}.{n}" for n in (1, 2, 3))
 REPORT = f"{REPORTED}.99.1"
@@ -29,6 +29,10 @@ def in_memory(spool: Spool) -> Studies:
         delivery(REPORT, "second", DeliveryState.FAILED, last_error="A700"),
     )
     studies.reports[REPORT] = stored_report(spool)
+    studies.announced = [
+        fetch("gone", FetchState.FAILED, study_uid="1.2.9", last_error="no such study"),
+        fetch("new", FetchState.WAITING, attempts=0),
+    ]
     return studies
 
 
@@ -46,6 +50,10 @@ def on_postgresql(store: StudyStore, spool: Spool) -> Studies:
     store.delivery_failed(REPORT, "second", "A700", gave_up=True)
     assert store.begin(FAILED) is not None
     assert store.fail(FAILED, 1, "the disk broke")
+    store.announce("main", "gone", study_uid="1.2.9")
+    store.fetch_begun("main", "gone")
+    store.fetch_failed("main", "gone", "no such study", gave_up=True)
+    store.announce("main", "new")
     return store
 
 
@@ -126,3 +134,24 @@ def test_a_delivery_that_was_given_up_is_owed_again(studies: Studies) -> None:
     assert [one.state for one in studies.deliveries(REPORTED)] == ["delivered", "pending"]
     assert not studies.retry_delivery(REPORT, "second")
     assert not studies.retry_delivery(REPORT, "main")
+
+
+def test_findings_worth_a_line_come_for_many_studies_at_once(studies: Studies) -> None:
+    noticed = studies.noticed([REPORTED, FAILED, "1.2.3"])
+    assert {uid: [one["name"] for one in found] for uid, found in noticed.items()} == {
+        REPORTED: ["Pneumonia"]
+    }
+
+
+def test_a_fetch_that_was_given_up_is_seen_and_can_be_tried_again(studies: Studies) -> None:
+    (troubled,) = studies.troubled_fetches()
+    assert (troubled.resource_id, troubled.state, troubled.attempts) == ("gone", FetchState.FAILED, 1)
+    assert (troubled.study_uid, troubled.last_error) == ("1.2.9", "no such study")
+    assert {one.resource_id for one in studies.fetches()} == {"gone", "new"}
+    assert [one.resource_id for one in studies.fetches(state=FetchState.FAILED)] == ["gone"]
+    assert studies.retry_fetch("main", "gone")
+    again = studies.fetch("main", "gone")
+    assert again is not None
+    assert again.state is FetchState.WAITING
+    assert not studies.retry_fetch("main", "unheard-of")
+    assert studies.fetch("main", "unheard-of") is None

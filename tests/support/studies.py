@@ -23,7 +23,14 @@ from dicom_node.records import (
     StoredReport,
     ViewSummary,
 )
-from dicom_node.store.states import DeliveryRecord, DeliveryState, StudyRecord, StudyState
+from dicom_node.store.states import (
+    DeliveryRecord,
+    DeliveryState,
+    FetchRecord,
+    FetchState,
+    StudyRecord,
+    StudyState,
+)
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 BUNDLE = BundleIdentity("m3bind-mini", "0.1.0", "5e" * 32)
@@ -39,6 +46,7 @@ class StudiesInMemory:
         self.assessments: dict[str, dict[str, Any]] = {}
         self.deliveries_of: dict[str, list[DeliveryRecord]] = {}
         self.reports: dict[str, StoredReport] = {}
+        self.announced: list[FetchRecord] = []
 
     def add(
         self, record: StudyRecord, assessment: Assessment | None = None, *deliveries: DeliveryRecord
@@ -71,6 +79,42 @@ class StudiesInMemory:
     def assessment(self, study_uid: str) -> Mapping[str, Any] | None:
         """The latest assessment."""
         return self.assessments.get(study_uid)
+
+    def noticed(self, study_uids: Sequence[str]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Findings that are not absent, by study."""
+        found = {
+            uid: [f for f in self.assessments[uid]["findings"] if f["presence"] != "absent"]
+            for uid in study_uids
+            if uid in self.assessments
+        }
+        return {uid: findings for uid, findings in found.items() if findings}
+
+    def fetches(self, *, state: FetchState | None = None, limit: int = 50) -> Sequence[FetchRecord]:
+        """The latest change first."""
+        found = [fetch for fetch in self.announced if state in (None, fetch.state)]
+        return sorted(found, key=lambda fetch: fetch.changed_at, reverse=True)[:limit]
+
+    def troubled_fetches(self, *, limit: int = 50) -> Sequence[FetchRecord]:
+        """Given up, or gone wrong at the latest try."""
+        return [
+            fetch
+            for fetch in self.fetches()
+            if fetch.state is FetchState.FAILED
+            or (fetch.state is FetchState.WAITING and fetch.last_error is not None)
+        ][:limit]
+
+    def fetch(self, archive: str, resource_id: str) -> FetchRecord | None:
+        """One fetch."""
+        key = (archive, resource_id)
+        return next((f for f in self.announced if (f.archive, f.resource_id) == key), None)
+
+    def retry_fetch(self, archive: str, resource_id: str) -> bool:
+        """What failed or waits is waiting."""
+        found = self.fetch(archive, resource_id)
+        if found is None or found.state not in (FetchState.FAILED, FetchState.WAITING):
+            return False
+        self.announced[self.announced.index(found)] = replace(found, state=FetchState.WAITING)
+        return True
 
     def deliveries(self, study_uid: str) -> Sequence[DeliveryRecord]:
         """All deliveries of a study."""
@@ -186,3 +230,9 @@ def delivery(report_uid: str, destination: str, state: DeliveryState, **changes:
     """A delivery that was tried once."""
     delivered = NOON + timedelta(minutes=1) if state is DeliveryState.DELIVERED else None
     return replace(DeliveryRecord(report_uid, destination, state, 1, None, NOON, delivered), **changes)
+
+
+def fetch(resource_id: str, state: FetchState, **changes: Any) -> FetchRecord:
+    """A study that the archive `main` announced at noon."""
+    plain = FetchRecord("main", resource_id, None, None, state, 1, None, NOON, NOON)
+    return replace(plain, **changes)

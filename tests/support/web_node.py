@@ -38,7 +38,7 @@ class Node:
     studies: StudiesInMemory
     ready: bool = True
     database_up: bool = True
-    announced: list[tuple[str, str, str]] = field(default_factory=list)
+    announced: list[tuple[str, str, str, int | None]] = field(default_factory=list)
 
     def readiness(self) -> tuple[bool, str]:
         return self.ready, "" if self.ready else "the bundle's self-test is running"
@@ -52,8 +52,8 @@ class Node:
             raise DatabaseUnavailableError("connection to server on socket /tmp/pg/.s.PGSQL failed")
         return self.studies
 
-    def announce(self, archive: str, resource: str, study_uid: str) -> None:
-        self.announced.append((archive, resource, study_uid))
+    def announce(self, archive: str, resource: str, study_uid: str, instances: int | None) -> None:
+        self.announced.append((archive, resource, study_uid, instances))
 
     def ports(self) -> WebPorts:
         return WebPorts(self.readiness, self.info, self.open_studies, self.announce)

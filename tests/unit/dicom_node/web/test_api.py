@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from dicom_node.store.states import DeliveryState, StudyState
-from tests.support.studies import record
+from dicom_node.store.states import DeliveryState, FetchState, StudyState
+from tests.support.studies import fetch, record
 from tests.support.web_node import (
     ARRIVING,
     CHEST,
@@ -166,7 +166,7 @@ def test_an_announcement_is_accepted_and_passed_on(client: httpx.Client, node: N
     answer = client.post("/api/announce", json=ANNOUNCEMENT)
     assert answer.status_code == 202
     assert answer.headers["location"] == "/api/studies/1.2.3"
-    assert node.announced == [("main", "3b0c9d1e-22f0", "1.2.3")]
+    assert node.announced == [("main", "3b0c9d1e-22f0", "1.2.3", ANNOUNCEMENT["instances"])]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,38 @@ def test_openapi_tells_of_every_route_for_programs(client: httpx.Client) -> None
         "/api/studies/{uid}/complete",
         "/api/studies/{uid}/deliveries/{archive}/retry",
         "/api/announce",
+        "/api/fetches",
+        "/api/fetches/{archive}/{study}/retry",
     }
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert all(operation["description"] for operation in operations)
+
+
+def test_announced_studies_are_told_with_their_trouble(client: httpx.Client, node: Node) -> None:
+    node.studies.announced = [fetch("abc", FetchState.FAILED, study_uid="1.2.3", last_error="no such study")]
+    answer = client.get("/api/fetches?state=failed").json()
+    assert answer["fetches"] == [
+        {
+            "archive": "main",
+            "study": "abc",
+            "study_uid": "1.2.3",
+            "instances": None,
+            "state": "failed",
+            "attempts": 1,
+            "last_error": "no such study",
+            "announced_at": "2026-11-22T12:00:00+00:00",
+            "changed_at": "2026-11-22T12:00:00+00:00",
+        }
+    ]
+    assert client.get("/api/fetches?state=fetched").json() == {"fetches": []}
+    assert client.get("/api/fetches?state=sideways").status_code == 422
+
+
+def test_a_fetch_can_be_tried_again(client: httpx.Client, node: Node) -> None:
+    node.studies.announced = [fetch("abc", FetchState.FAILED), fetch("def", FetchState.FETCHED)]
+    assert client.post("/api/fetches/main/abc/retry").status_code == 202
+    assert node.studies.announced[0].state is FetchState.WAITING
+    done = client.post("/api/fetches/main/def/retry")
+    assert (done.status_code, done.json()["type"]) == (409, "urn:m3bind-pacs:problem:not-failed")
+    unknown = client.post("/api/fetches/main/ghi/retry")
+    assert (unknown.status_code, unknown.json()["type"]) == (404, "urn:m3bind-pacs:problem:unknown-fetch")

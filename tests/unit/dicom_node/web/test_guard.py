@@ -92,7 +92,7 @@ def test_json_may_name_its_charset(client: httpx.Client, node: Node) -> None:
     body = b'{"archive": "main", "study": "x", "study_uid": "1.2.3"}'
     headers = {"Content-Type": "Application/JSON; charset=utf-8"}
     assert client.post("/api/announce", content=body, headers=headers).status_code == 202
-    assert node.announced == [("main", "x", "1.2.3")]
+    assert node.announced == [("main", "x", "1.2.3", None)]
 
 
 def test_a_large_body_is_refused_before_it_is_read(client: httpx.Client) -> None:

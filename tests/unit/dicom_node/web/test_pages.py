@@ -1,13 +1,15 @@
 """The pages as a reader without script meets them."""
 
 import re
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
+from typing import Any
 
 import httpx
 import pytest
 
-from dicom_node.store.states import StudyState
-from tests.support.studies import record
+from dicom_node.store.states import FetchState, StudyState
+from tests.support.studies import fetch, record
 from tests.support.web_node import ARRIVING, CHEST, ECG, FAILED, FOOT, REFUSED, Node
 
 
@@ -144,3 +146,34 @@ def test_the_keyboard_reaches_everything(client: httpx.Client) -> None:
     scrollers = [attrs for tag, attrs in page.tags if tag == "div" and attrs.get("class") == "scroll"]
     assert scrollers
     assert all(attrs["tabindex"] == "0" and attrs["role"] == "region" for attrs in scrollers)
+
+
+def test_studies_that_could_not_be_fetched_stand_on_the_first_page(client: httpx.Client, node: Node) -> None:
+    assert "Announced, but not here" not in client.get("/").text
+    node.studies.announced = [
+        fetch("abc", FetchState.FAILED, study_uid="1.2.3", last_error="no such study"),
+        fetch("def", FetchState.WAITING, study_uid="1.2.4", last_error="HTTP 401; check the password"),
+        fetch("ghi", FetchState.WAITING, study_uid="1.2.5"),
+    ]
+    text = client.get("/").text
+    for told in ("1.2.3", "no such study", "1.2.4", "HTTP 401", 'data-post="/api/fetches/main/abc/retry"'):
+        assert told in text
+    assert "1.2.5" not in text
+
+
+def test_the_list_asks_once_for_all_findings(client: httpx.Client, node: Node) -> None:
+    asked: list[Sequence[str]] = []
+    found = node.studies.noticed
+
+    def counted(study_uids: Sequence[str]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        asked.append(study_uids)
+        return found(study_uids)
+
+    def never(study_uid: str) -> Mapping[str, Any] | None:
+        raise AssertionError(study_uid)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node.studies, "noticed", counted)
+        patch.setattr(node.studies, "assessment", never)
+        assert "Pneumonia" in client.get("/").text
+    assert asked == [[CHEST, ECG]]
