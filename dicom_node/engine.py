@@ -26,6 +26,7 @@ from dicom_node.inference.images import encode_samples
 from dicom_node.inference.onnx import OnnxRunner, choose_providers, in_use
 from dicom_node.inference.selftest import (
     check_encoder,
+    check_sealed,
     check_text,
     cpu_model,
     read_selftest,
@@ -167,8 +168,15 @@ class _Text:
 def _self_test(bundle: Bundle, runners: Mapping[str, OnnxRunner], text: _Text) -> None:
     test = bundle.manifest.selftest
     sealed = read_selftest(bundle.path(test.file))
+    check_sealed(bundle.manifest, sealed)
     cosines = {
-        modality: check_encoder(modality, runner, sealed, test.min_cosine)
+        modality: check_encoder(
+            modality,
+            runner,
+            sealed,
+            test.min_cosine,
+            evidence=bundle.manifest.encoders[modality].evidence,
+        )
         for modality, runner in runners.items()
     }
     runner, encoder = text.started()

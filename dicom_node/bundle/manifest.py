@@ -6,8 +6,9 @@
     text.onnx, tokenizer.json    inputs `input_ids`, `attention_mask` (N, L) int64; output `embedding` (N, D)
     findings.json        `catalogue.py`
     scope.json           `catalogue.py`
-    selftest.npz         `<modality>.input`, `<modality>.embedding`, `text.input_ids`,
-                         `text.attention_mask`, `text.embedding`, `text.strings`; no pickled objects
+    selftest.npz         `<modality>.input`, `<modality>.embedding`, maybe `<modality>.evidence`,
+                         `text.input_ids`, `text.attention_mask`, `text.embedding`, `text.strings`; no
+                         pickled objects
     MODEL_CARD.md        for people
 
 Unknown keys are errors, so that a typing mistake never passes for a default. Additions to the format
@@ -107,6 +108,7 @@ class SelfTest(Frozen):
     """How close this machine's outputs must be to the sealed ones."""
 
     file: str = "selftest.npz"
+    """Where it holds evidence, that is compared too; a v1 bundle need not hold any."""
     min_cosine: float = Field(default=0.999, gt=0, le=1)
 
 

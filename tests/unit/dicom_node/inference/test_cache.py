@@ -66,6 +66,12 @@ def test_surroundings_differ_with_each_part() -> None:
     assert len({surroundings(*each) for each in (base, *changed)}) == 5
 
 
+def test_what_passed_a_weaker_self_test_must_pass_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = surroundings("d", "1.31", ("CPU",), "EPYC")
+    monkeypatch.setattr("dicom_node.inference.selftest.CHECKS", 3)
+    assert surroundings("d", "1.31", ("CPU",), "EPYC") != before
+
+
 def test_the_processor_is_told_without_its_clock(tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
     first = "vendor_id\t: A\nmodel name\t: B\ncpu MHz\t: 2000.1\nflags\t\t: avx2 fma\n"
