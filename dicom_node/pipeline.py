@@ -45,6 +45,7 @@ from dicom_node.report.context import (
     derived_uid,
     report_uids,
 )
+from dicom_node.store.documents import without_documents
 from dicom_node.store.states import DeliveredAs, Finished, Job
 
 log = structlog.get_logger(__name__)
@@ -155,7 +156,8 @@ def write_report(
 
     Raises ReportError where the facts cannot be told as a standard SR.
     """
-    uids = report_uids(assessment.study_uid, assessment.bundle.digest, [i.sha256 for i in instances])
+    digests = [instance.sha256 for instance in without_documents(instances)]
+    uids = report_uids(assessment.study_uid, assessment.bundle.digest, digests)
     context = ReportContext(
         uids=uids,
         created=created,

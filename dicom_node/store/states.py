@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from dicom_node.records import Instance, StoredReport
+from dicom_node.store.documents import without_documents
 
 
 class StudyState(StrEnum):
@@ -17,7 +18,7 @@ class StudyState(StrEnum):
     receiving --quiet--> queued --begin--> processing --finish--> reported | out_of_scope | refused
         ^                                       |--fail--> failed
         |                                                            (refused, failed: retry --> queued)
-        +-- a new instance, from any state
+        +-- a new instance, from any state, unless it is a document
     """
 
     RECEIVING = "receiving"
@@ -186,11 +187,13 @@ class Job:
 
     @property
     def instance_set(self) -> str:
-        """Hex sha256 over the sorted instances: the same instances with the same content give the same."""
+        """Hex sha256 over the sorted instances, but for documents: the same ones with the same content give
+        the same."""
         return instance_set_digest(self.instances)
 
 
 def instance_set_digest(instances: Iterable[Instance]) -> str:
-    """Hex sha256 over `UID content-digest` lines, sorted."""
-    lines = sorted(f"{instance.sop_instance_uid} {instance.sha256}\n" for instance in instances)
+    """Hex sha256 over `UID content-digest` lines, sorted; documents are left out."""
+    told = without_documents(instances)
+    lines = sorted(f"{instance.sop_instance_uid} {instance.sha256}\n" for instance in told)
     return hashlib.sha256("".join(lines).encode("ascii")).hexdigest()

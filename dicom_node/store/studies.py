@@ -16,6 +16,7 @@ from dicom_node.records import Assessment, Instance, Status, StoredReport
 from dicom_node.store import audit, study_sql
 from dicom_node.store.database import Connection, Pool, transaction
 from dicom_node.store.deliveries import DeliveryStore, add_deliveries, report_from_row, supersede
+from dicom_node.store.documents import is_document
 from dicom_node.store.fetches import FetchStore, owed_to_sources, requeue_lost_fetches
 from dicom_node.store.queue import defer_processing, put_back_abandoned
 from dicom_node.store.states import Added, Finished, Job, StudyRecord, StudyState, sources_of
@@ -43,7 +44,8 @@ class StudyStore(DeliveryStore, FetchStore, JobTries):
     # -- arriving ---------------------------------------------------------------------------------
 
     def add_instance(self, instance: Instance, *, origin: str | None, calling_ae: str | None) -> Added:
-        """Make a durable file known. Its study is put back to `receiving` unless it was known already.
+        """Make a durable file known. Its study is put back to `receiving` unless it was known already, or is
+        a document (`documents.py`), which changes no finding.
 
         Raises InstanceConflictError when the same SOP Instance UID is known with other content.
         """
@@ -58,6 +60,7 @@ class StudyStore(DeliveryStore, FetchStore, JobTries):
             "sha256": instance.sha256,
             "origin": origin,
             "calling_ae": calling_ae,
+            "document": is_document(instance.sop_class_uid),
         }
         with transaction(self._pool) as connection:
             try:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 ADD_INSTANCE = """
--- One instance and its study in a single round trip. A new instance puts its study back to receiving; a
--- known one changes nothing, except that an archive's name is added where none was known.
+-- One instance and its study in a single round trip. A new instance puts its study back to receiving, unless
+-- it is a document; a known one changes nothing, except that an archive's name is added where none was known.
 WITH known AS (
     SELECT sha256 FROM instances WHERE sop_instance_uid = %(sop_instance_uid)s
 ), study AS (
     INSERT INTO studies (study_uid, state, origin)
     SELECT %(study_uid)s, 'receiving', %(origin)s WHERE NOT EXISTS (SELECT 1 FROM known)
     ON CONFLICT (study_uid) DO UPDATE
-    SET state = 'receiving', reason = NULL, last_received = now(),
+    SET state = CASE WHEN %(document)s THEN studies.state ELSE 'receiving' END,
+        reason = CASE WHEN %(document)s THEN studies.reason END,
+        last_received = CASE WHEN %(document)s AND studies.state <> 'receiving'
+                             THEN studies.last_received ELSE now() END,
         origin = COALESCE(studies.origin, EXCLUDED.origin)
     RETURNING study_uid
 ), added AS (

@@ -21,7 +21,7 @@ from dicom_node.pipeline import Pipeline, assess_study, source_headers, this_dev
 from dicom_node.pixels.headers import walk
 from dicom_node.records import Instance, Status
 from dicom_node.spool import Spool
-from dicom_node.store.states import DeliveredAs, StudyState
+from dicom_node.store.states import Added, DeliveredAs, StudyState
 from dicom_node.store.studies import StudyStore
 from tests.support.bundles import TINY
 from tests.support.dcmtk import running_store_scp
@@ -111,6 +111,34 @@ def test_a_study_is_reported_once(engine: Engine, intake: Intake, store: StudySt
     pipeline.process_study(uid, 1)
     assert store.reports(uid) == before
     assert dcmread(before[0].path).SOPClassUID == Comprehensive3DSRStorage
+
+
+def test_a_report_that_comes_back_calls_forth_no_other(
+    engine: Engine, intake: Intake, store: StudyStore, spool: Spool
+) -> None:
+    uid = receive("xray", intake, store)
+    pipeline = pipeline_over(engine, store, spool)
+    pipeline.process_study(uid, 1)
+    (report,) = store.reports(uid)
+    assert intake.accept_file(report.path).added is Added.NEW
+    record = store.study(uid)
+    assert record is not None
+    assert (record.state, record.revision, record.instances) == (StudyState.REPORTED, 1, 2)
+    assert store.close_quiet(0) == []
+
+
+def test_the_identity_of_a_report_does_not_depend_on_documents(
+    engine: Engine, intake: Intake, store: StudyStore, spool: Spool
+) -> None:
+    uid = receive("xray", intake, store)
+    pipeline_over(engine, store, spool).process_study(uid, 1)
+    (report,) = store.reports(uid)
+    intake.accept_file(report.path)
+    instances = store.instances(uid)
+    assert len(instances) == 2
+    assessment = assess_study(engine, uid, instances)
+    again = write_report(assessment, instances, created=CREATED, predecessors=(), device=DEVICE)
+    assert again.sop_instance_uid == report.sop_instance_uid
 
 
 @pytest.mark.peer

@@ -13,7 +13,7 @@ from dicom_node.records import Status
 from dicom_node.spool import Spool
 from dicom_node.store.audit import trail
 from dicom_node.store.database import Pool, open_pool, transaction
-from dicom_node.store.states import Added, DeliveryState, Finished, StudyState
+from dicom_node.store.states import Added, DeliveryState, Finished, StudyState, instance_set_digest
 from dicom_node.store.studies import StudyStore
 from tests.support.postgres import Databases
 from tests.support.small_dicom import ROOT, instance_of, make_dataset
@@ -55,6 +55,33 @@ def test_other_content_under_the_same_uid_is_a_conflict(store: StudyStore, spool
     with pytest.raises(InstanceConflictError):
         store.add_instance(other, origin=None, calling_ae=None)
     assert [instance.sha256 for instance in store.instances(STUDY)] != [other.sha256]
+
+
+@pytest.mark.parametrize("sop_class", ["1.2.840.10008.5.1.4.1.1.88.59", "1.2.840.10008.5.1.4.1.1.11.1"])
+def test_a_document_is_kept_and_changes_nothing(store: StudyStore, spool: Spool, sop_class: str) -> None:
+    add(store, spool, 1)
+    store.close_quiet(0)
+    job = begin(store)
+    document = replace(instance_of(make_dataset(1, 2), spool.root), sop_class_uid=sop_class)
+    assert store.add_instance(document, origin="orthanc", calling_ae=None) is Added.NEW
+    report_study(store, spool, "pacs")
+    late = replace(instance_of(make_dataset(1, 3), spool.root), sop_class_uid=sop_class)
+    before = store.study(STUDY)
+    assert store.add_instance(late, origin=None, calling_ae=None) is Added.NEW
+    after = store.study(STUDY)
+    assert before is not None
+    assert after == replace(before, instances=3)
+    assert after.state is StudyState.REPORTED
+    assert instance_set_digest(store.instances(STUDY)) == job.instance_set
+    assert store.close_quiet(0) == []
+
+
+def test_a_study_of_documents_alone_is_looked_at(store: StudyStore, spool: Spool) -> None:
+    document = replace(
+        instance_of(make_dataset(1, 1), spool.root), sop_class_uid="1.2.840.10008.5.1.4.1.1.88.11"
+    )
+    store.add_instance(document, origin=None, calling_ae=None)
+    assert store.close_quiet(0) == [STUDY]
 
 
 def test_the_same_instance_from_many_threads_is_new_once(store: StudyStore, spool: Spool) -> None:
