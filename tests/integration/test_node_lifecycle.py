@@ -21,6 +21,8 @@ from pydicom import dcmread
 from dicom_node.config import Settings, load_settings
 from dicom_node.demo import send
 from dicom_node.dimse.server import DicomServer
+from dicom_node.intake import QuietWatch
+from dicom_node.jobs.app import WorkerThread
 from dicom_node.node import Node
 from dicom_node.storage import Storage
 from dicom_node.store.embedded import EmbeddedPostgres
@@ -137,6 +139,25 @@ def settings_for(folder: Path) -> Settings:
         dimse={"port": free_port()},
         http={"port": free_port()},
     )
+
+
+def test_health_tells_a_worker_or_a_watch_that_has_ended(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(folder)
+    (folder / "node").mkdir()
+    node = Node(settings, Storage(settings))
+    try:
+        node.start(threading.Event())
+        assert httpx.get(f"{node.url}/health", trust_env=False).status_code == 200
+        for kind, word in ((WorkerThread, "worker"), (QuietWatch, "watched")):
+            with monkeypatch.context() as patch:
+                patch.setattr(kind, "alive", False)
+                answer = httpx.get(f"{node.url}/health", trust_env=False)
+                assert answer.status_code == 503
+                assert word in answer.json()["reason"]
+    finally:
+        assert node.stop()
 
 
 def test_every_step_of_the_stop_is_taken_where_one_fails(
