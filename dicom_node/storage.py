@@ -13,7 +13,7 @@ import structlog
 from dicom_node.config import Settings
 from dicom_node.errors import DatabaseUnavailableError
 from dicom_node.intake import Intake
-from dicom_node.spool import Spool
+from dicom_node.spool import Spool, storage_errors
 from dicom_node.store.database import Pool, open_pool
 from dicom_node.store.embedded import EmbeddedPostgres
 from dicom_node.store.studies import StudyStore
@@ -66,7 +66,8 @@ class Storage:
     def open(self) -> None:
         """Start or reach PostgreSQL, migrate, open the spool and take up what a killed process left."""
         self.prepare()
-        self.spool.root.mkdir(parents=True, exist_ok=True)
+        with storage_errors(f"cannot use the spool {self.spool.root}"):
+            self.spool.root.mkdir(parents=True, exist_ok=True)
         self.url = str(self._url) if self._starting is None else self._starting.result()
         if self._embedded is not None:
             log.info("database_runs", folder=str(self._embedded.folder))

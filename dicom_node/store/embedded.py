@@ -98,7 +98,8 @@ class EmbeddedPostgres:
         Raises DatabaseUnavailableError with the tail of the server's log when it does not come up; nothing
         is left running then that was not before.
         """
-        self._data.parent.mkdir(parents=True, exist_ok=True)
+        with _explained(self._data.parent):
+            self._data.parent.mkdir(parents=True, exist_ok=True)
         with self._turn():
             if self._lease is not None:
                 return self.url
@@ -166,11 +167,13 @@ class EmbeddedPostgres:
     ) -> None:
         self.stop()
 
-    def _beside(self, suffix: str) -> Path:
-        return self._data.with_name(self._data.name + suffix)
-
     def _open_lease(self) -> int:
-        return os.open(self._beside(".lease"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return self._open_beside(".lease")
+
+    def _open_beside(self, suffix: str) -> int:
+        path = self._data.with_name(self._data.name + suffix)
+        with _explained(path):
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     @property
     def _pid_file(self) -> Path:
@@ -187,7 +190,7 @@ class EmbeddedPostgres:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One process, and one thread, at a time starts or stops the server."""
-        handle = os.open(self._beside(".turn"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = self._open_beside(".turn")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -294,6 +297,17 @@ class EmbeddedPostgres:
                 raise DatabaseUnavailableError(f"the embedded PostgreSQL did not stop; {self._log_says()}")
             time.sleep(0.02)
             _drop_stale_locks(self._cluster)  # it may have been killed meanwhile
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DatabaseUnavailableError(
+            f"cannot use {path} ({error.strerror}): run the node as the user who owns it, or name another "
+            "data_dir"
+        ) from error
 
 
 def _try_lock(handle: int, kind: int) -> bool:

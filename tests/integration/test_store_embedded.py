@@ -150,6 +150,13 @@ def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
         conf.write_text(good, encoding="utf-8")
 
 
+def test_a_folder_that_cannot_be_used_is_named(folder: Path) -> None:
+    (folder / "a-file").touch()
+    for below in (folder / "a-file" / "pg", folder / "a-file" / "data" / "pg"):
+        with pytest.raises(DatabaseUnavailableError, match=r"cannot use .*a-file.*another data_dir"):
+            EmbeddedPostgres(below).start()
+
+
 def postmaster(folder: Path) -> int:
     return int((folder / "pg" / "postmaster.pid").read_text(encoding="utf-8").split()[0])
 
