@@ -103,6 +103,8 @@ class View:
     """As in (0018,5101), e.g. PA, AP, LATERAL, where the object says so."""
     notes: tuple[str, ...] = ()
     """What was assumed or left out while reading, for the report. No patient data."""
+    duration: float | None = None
+    """Seconds that the recording lasts, for waveforms: a `Sample.span` may reach beyond, into padding."""
 
 
 @dataclass(frozen=True, slots=True)

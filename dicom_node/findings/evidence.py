@@ -7,6 +7,7 @@ area around the strongest of them; nothing is drawn that is not in the map.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from dicom_node.bundle.manifest import Pooling
 from dicom_node.findings.outline import outer_outline
 from dicom_node.findings.score import pooled_samples
-from dicom_node.records import Box, Evidence, Sample, View, ViewVectors
+from dicom_node.records import Box, Evidence, Sample, SourceRef, View, ViewVectors
 
 Mask = NDArray[np.bool_]
 
@@ -94,12 +95,7 @@ def find_evidence(
 def _draw(view: View, sample: Sample, parts: NDArray[np.float64]) -> Evidence | None:
     source = sample.evidence_source or sample.source
     if sample.span is not None:
-        region = strongest_region(parts.mean(axis=0, keepdims=True), np.ones((1, parts.shape[1]), dtype=bool))
-        return (
-            None
-            if region is None
-            else Evidence(source, span=_to_span(region, sample.span), share=region.share)
-        )
+        return _draw_span(source, parts, sample.span, view.duration)
     if sample.box is None or view.source_size is None:
         return None
     region = strongest_region(parts, _inside(parts.shape, sample.box, view.source_size))
@@ -107,6 +103,20 @@ def _draw(view: View, sample: Sample, parts: NDArray[np.float64]) -> Evidence | 
         return None
     outline = _to_source(outer_outline(region.mask), parts.shape, sample.box, view.source_size)
     return Evidence(source, outline=outline, share=region.share)
+
+
+def _draw_span(
+    source: SourceRef, parts: NDArray[np.float64], span: tuple[float, float], duration: float | None
+) -> Evidence | None:
+    """As of an image: cells of which less than half lies within the recording are never drawn, and a drawn
+    one ends where the recording does."""
+    last = math.inf if duration is None else duration
+    drawable = _overlap(parts.shape[1], *span, last) >= 0.5
+    region = strongest_region(parts.mean(axis=0, keepdims=True), drawable[None])
+    if region is None:
+        return None
+    start, end = _to_span(region, span)
+    return Evidence(source, span=(start, min(end, last)), share=region.share)
 
 
 def _to_span(region: Region, span: tuple[float, float]) -> tuple[float, float]:
@@ -123,7 +133,7 @@ def _inside(shape: tuple[int, ...], box: Box, size: tuple[int, int]) -> Mask:
     return np.asarray(np.outer(rows >= 0.5, columns >= 0.5))
 
 
-def _overlap(cells: int, low: float, high: float, size: int) -> NDArray[np.float64]:
+def _overlap(cells: int, low: float, high: float, size: float) -> NDArray[np.float64]:
     """(cells,) part of each cell of the stretch `low`..`high` that lies within 0..`size`."""
     edges = np.linspace(low, high, cells + 1)
     inside = np.minimum(edges[1:], size) - np.maximum(edges[:-1], 0.0)

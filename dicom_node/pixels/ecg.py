@@ -72,9 +72,9 @@ class _Group:
 def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
     """One view per recording, (12, T) float32 mV before the bundle's operations.
 
-    A recording of at least twice `sampling.seconds` becomes several samples, evenly spaced, at most
-    six. Missing limb leads are derived from I and II; without I, II or a chest lead the recording is
-    refused (`missing-leads`).
+    A recording longer than `sampling.seconds` becomes several samples of that length, evenly spaced, at most
+    six; the last one ends with the recording, and so overlaps the one before. Missing limb leads are derived
+    from I and II; without I, II or a chest lead the recording is refused (`missing-leads`).
     """
     seconds = task.parameter("seconds")
     return read_each(objects, lambda loaded: [_read_one(loaded, task, seconds)])
@@ -83,23 +83,38 @@ def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
 def _read_one(loaded: Loaded, task: Task, seconds: float) -> View:
     group = _choose(loaded)
     signal, notes = _millivolts(loaded, group)
-    length = round(seconds * group.rate)
-    windows = max(1, group.samples // length)
+    length, duration = round(seconds * group.rate), group.samples / group.rate
+    starts, unread = _starts(group, length)
     samples = []
-    for index in evenly(windows, MAX_WINDOWS):
-        part = signal[:, index * length : (index + 1) * length]
-        start = index * length / group.rate
+    for index in evenly(len(starts), MAX_WINDOWS):
+        part = signal[:, starts[index] : starts[index] + length]
+        start = starts[index] / group.rate
         span = (start, start + part.shape[1] / group.rate)
         samples.append(task.sample(Patch(part, rate=group.rate, span=span), loaded.source))
-    if windows > MAX_WINDOWS:
-        notes.append(f"{MAX_WINDOWS} of {windows} parts of {seconds:g} s were read, evenly spaced.")
+    if len(starts) > MAX_WINDOWS:
+        notes.append(f"{MAX_WINDOWS} of {len(starts)} parts of {seconds:g} s were read, evenly spaced.")
+    if unread:
+        notes.append(f"The last {unread / group.rate:.3g} s were not read: too short to show a rhythm.")
+    end = max(sample.span[1] for sample in samples if sample.span is not None)
+    if end > duration + 0.5 / group.rate:
+        notes.append(f"The recording lasts {duration:.4g} s; zeros were added up to {end:.4g} s.")
     return View(
         modality=task.modality,
         series_uid=loaded.instance.series_uid,
         samples=tuple(samples),
         sources=(loaded.source,),
         notes=tuple(notes),
+        duration=duration,
     )
+
+
+def _starts(group: _Group, length: int) -> tuple[list[int], int]:
+    """Where parts of `length` begin, all in samples, and how many samples at the end are in none of them."""
+    starts = list(range(0, max(group.samples - length, 0) + 1, length))
+    rest = max(group.samples - starts[-1] - length, 0)
+    if rest / group.rate < MIN_SECONDS:
+        return starts, rest
+    return [*starts, group.samples - length], 0
 
 
 def _choose(loaded: Loaded) -> _Group:

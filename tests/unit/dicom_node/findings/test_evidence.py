@@ -111,6 +111,30 @@ def test_a_waveform_gets_a_span() -> None:
     assert found.outline is None
 
 
+def short_waveform(strong: slice, duration: float | None) -> tuple[float, float] | None:
+    """The span found in 10 s of which only `duration` was recorded; 20 cells of half a second."""
+    evidence = np.full((1, 1, 20, D), 0.05, dtype=np.float32)
+    evidence[0, 0, strong, 0] = 3.0
+    evidence[0, 0, 2, 0] = 1.0
+    mean = evidence.mean(axis=(1, 2))
+    embeddings = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    sample = Sample(np.zeros((12, 100), np.float32), SOURCE, span=(0.0, 10.0))
+    view = View("ecg", "1.2", (sample,), (SOURCE,), duration=duration)
+    (found,) = find_evidence(view, ViewVectors(embeddings, evidence), DIRECTION, Pooling(), 0.0)
+    return found.span
+
+
+def test_evidence_ends_where_the_recording_does() -> None:
+    assert short_waveform(slice(10, 16), None) == pytest.approx((5.0, 8.0))
+    assert short_waveform(slice(10, 16), 7.3) == pytest.approx((5.0, 7.3))
+    # Of the last cell, 7.0 to 7.5, less than half was recorded.
+    assert short_waveform(slice(10, 16), 7.2) == pytest.approx((5.0, 7.0))
+
+
+def test_padding_of_a_waveform_is_no_evidence() -> None:
+    assert short_waveform(slice(15, 20), 7.0) == pytest.approx((1.0, 1.5))
+
+
 def test_of_a_series_the_strongest_slices_are_shown() -> None:
     strengths = [0.1, 3.0, -2.0, 2.0, 1.0]
     sources = [SourceRef("1.2.840.10008.5.1.4.1.1.2", f"1.2.{n}") for n in range(5)]

@@ -112,12 +112,38 @@ def test_a_median_beat_alone_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_long_recording_becomes_several_samples(tmp_path: Path) -> None:
-    (view,) = run(tmp_path, ecg(all_leads(leads(35)))).views
+    (view,) = run(tmp_path, ecg(all_leads(leads(30)))).views
     assert [s.span for s in view.samples] == [(0, 10), (10, 20), (20, 30)]
-    np.testing.assert_allclose(view.samples[1].values, leads(35)[5000:10000].T / 1000, atol=1e-6)
+    assert (view.duration, view.notes) == (30.0, ())
+    np.testing.assert_allclose(view.samples[1].values, leads(30)[5000:10000].T / 1000, atol=1e-6)
     (view,) = run(tmp_path, ecg(all_leads(leads(300)))).views
     assert len(view.samples) == 6
     assert "6 of 30" in view.notes[0]
+
+
+@pytest.mark.parametrize("seconds", [12, 19.5, 35])
+def test_the_end_of_a_recording_is_read_too(tmp_path: Path, seconds: float) -> None:
+    signal = leads(seconds)
+    (view,) = run(tmp_path, ecg(all_leads(signal))).views
+    spans = [s.span for s in view.samples]
+    assert spans[:-1] == [(10 * i, 10 * i + 10) for i in range(int(seconds // 10))]
+    assert spans[-1] == (seconds - 10, seconds)
+    np.testing.assert_allclose(view.samples[-1].values, signal[-5000:].T / 1000, atol=1e-6)
+    assert view.notes == ()
+
+
+def test_an_end_too_short_for_a_rhythm_is_told(tmp_path: Path) -> None:
+    (view,) = run(tmp_path, ecg(all_leads(leads(11.5)))).views
+    assert [s.span for s in view.samples] == [(0, 10)]
+    assert view.notes == ("The last 1.5 s were not read: too short to show a rhythm.",)
+
+
+def test_what_is_added_to_a_short_recording_is_told(tmp_path: Path) -> None:
+    prepared = encoder("ecg", {"op": "fit_length", "seconds": 10}, seconds=10)
+    (view,) = read_study([save(ecg(all_leads(leads(7.25))), tmp_path)], {"ecg": prepared}).views
+    assert view.samples[0].span == (0.0, 10.0)
+    assert view.duration == 7.25
+    assert view.notes == ("The recording lasts 7.25 s; zeros were added up to 10 s.",)
 
 
 def test_operations_know_the_rate(tmp_path: Path) -> None:
