@@ -51,8 +51,9 @@ def assess(
 ) -> Assessment:
     """Judge a study from its views and their vectors (one each, in order); `knowledge` is by modality id.
 
-    A view out of scope gives no findings. Of several views in scope each finding keeps the one where it is
-    most probable. Raises InferenceError for a view of a modality that the bundle does not know.
+    A view out of scope gives no findings. Of several views of the same side in scope each finding keeps the
+    one where it is most probable; the two eyes are judged apart, and so are views of which only some tell
+    their side. Raises InferenceError for a view of a modality that the bundle does not know.
     """
     summaries, candidates = [], []
     for index, (view, answer) in enumerate(zip(read.views, vectors, strict=True)):
@@ -105,21 +106,26 @@ def presence(value: float, threshold: float, unsure_from: float | None) -> Prese
 
 
 def exclude(findings: Sequence[Finding], groups: Mapping[str, str | None]) -> tuple[Finding, ...]:
-    """Of findings that exclude each other (same group) only the one furthest above its own threshold, in log
-    odds, may be present; where it is, the software abstains on the others that are above theirs. `groups`
-    gives each finding id its group, None for none.
+    """Of findings that exclude each other (same group, same side) only the one furthest above its own
+    threshold, in log odds, may be present; where it is, the software abstains on the others that are above
+    theirs. `groups` gives each finding id its group, None for none.
 
     Thresholds of one group may lie far apart: 60 % is far above one of 23 % and at the edge of one of 60 %.
     """
-    best: dict[str, Finding] = {}
+    best: dict[tuple[str, str | None], Finding] = {}
     for finding in findings:
         group = groups[finding.id]
-        if group is not None and (group not in best or excess(finding) > excess(best[group])):
-            best[group] = finding
+        if group is None:
+            continue
+        rival = best.setdefault((group, finding.laterality), finding)
+        if excess(finding) > excess(rival):
+            best[group, finding.laterality] = finding
 
     def kept(finding: Finding) -> Finding:
         group = groups[finding.id]
-        if group is None or best[group] is finding or finding.presence is not Presence.PRESENT:
+        if group is None or finding.presence is not Presence.PRESENT:
+            return finding
+        if best[group, finding.laterality] is finding:
             return finding
         return replace(finding, presence=Presence.UNSURE)
 
@@ -135,17 +141,18 @@ Candidate = tuple[int, View, ViewVectors, Knowledge]
 
 
 def _findings(candidates: Sequence[Candidate]) -> tuple[Finding, ...]:
-    scored: dict[str, tuple[Finding, FindingEntry, Candidate]] = {}
+    scored: dict[tuple[str, str | None], tuple[Finding, FindingEntry, Candidate]] = {}
     for candidate in candidates:
         index, view, vectors, known = candidate
         margins = pool_margins(sample_margins(vectors.embeddings, known.anchors), known.pooling)
         for entry, margin in zip(known.findings, margins.tolist(), strict=True):
             finding = _score(entry, margin, view, index)
-            if entry.id not in scored or finding.probability > scored[entry.id][0].probability:
-                scored[entry.id] = (finding, entry, candidate)
-    groups = {identifier: entry.group for identifier, (_, entry, _) in scored.items()}
+            key = (entry.id, view.laterality)
+            if key not in scored or finding.probability > scored[key][0].probability:
+                scored[key] = (finding, entry, candidate)
+    groups = {entry.id: entry.group for _, entry, _ in scored.values()}
     said = exclude([finding for finding, _, _ in scored.values()], groups)
-    return tuple(_with_evidence(finding, *scored[finding.id][1:]) for finding in said)
+    return tuple(_with_evidence(finding, *scored[finding.id, finding.laterality][1:]) for finding in said)
 
 
 def _score(entry: FindingEntry, margin: float, view: View, index: int) -> Finding:

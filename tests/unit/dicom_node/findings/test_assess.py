@@ -118,12 +118,32 @@ def test_thresholds_belong_to_what_lies_above(
     assert presence(value, 0.6, unsure_from) is expected
 
 
-def test_each_finding_keeps_the_view_where_it_is_most_probable() -> None:
-    made = judge((view("1.1", "R"), A), (view("1.2", "L"), B))
+@pytest.mark.parametrize("side", [None, "L"])
+def test_of_views_of_one_side_each_finding_keeps_the_one_where_it_is_most_probable(side: str | None) -> None:
+    made = judge((view("1.1", side), A), (view("1.2", side), B))
     a, b = made.findings
-    assert (a.view, a.series_uid, a.laterality) == (0, "1.1", "R")
-    assert (b.view, b.series_uid, b.laterality) == (1, "1.2", "L")
+    assert (a.id, a.view, a.series_uid, a.laterality) == ("xray.a", 0, "1.1", side)
+    assert (b.id, b.view, b.series_uid, b.laterality) == ("xray.b", 1, "1.2", side)
     assert a.presence is b.presence is Presence.PRESENT
+
+
+def test_two_eyes_are_judged_apart() -> None:
+    """The right one shows a, the left one b; a second photograph of the right shows nothing."""
+    made = judge((view("1.1", "R"), A), (view("1.2", "L"), B), (view("1.3", "R"), -A))
+    said = {(f.id, f.laterality): (f.presence, f.view) for f in made.findings}
+    assert said == {
+        ("xray.a", "R"): (Presence.PRESENT, 0),
+        ("xray.b", "R"): (Presence.ABSENT, 0),
+        ("xray.a", "L"): (Presence.ABSENT, 1),
+        ("xray.b", "L"): (Presence.PRESENT, 1),
+    }
+    assert len(made.findings) == 4
+
+
+def test_findings_of_a_group_exclude_each_other_in_one_eye_only() -> None:
+    made = judge((view("1.1", "R"), A), (view("1.2", "L"), B), known=knowledge(group="grade"))
+    present = {(f.id, f.laterality) for f in made.findings if f.presence is Presence.PRESENT}
+    assert present == {("xray.a", "R"), ("xray.b", "L")}
 
 
 def test_of_a_group_only_one_is_present_and_the_model_abstains_on_the_other() -> None:
