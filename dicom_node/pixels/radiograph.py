@@ -12,16 +12,33 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.decode import frame_count, read_frame, unit_range
-from dicom_node.pixels.ground import Loaded, Task, first_item, items, number, numbers, read_each, text
+from dicom_node.pixels.ground import Loaded, Task, first_item, items, number, numbers, read_each, text, texts
 from dicom_node.pixels.ops import Patch
 from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Box, StudyRead, View
 
 Floats = NDArray[np.float32]
 
+_FRONTAL = frozenset({"AP", "PA"})
+_LATERAL = frozenset(
+    {"LL", "RL", "LLO", "RLO", "LATERAL", "LAT", "LLAT", "RLAT", "LEFT LATERAL", "RIGHT LATERAL"}
+)
+"""View Position (0018,5101): the defined terms of PS3.3 C.8.1.1 and what devices write instead. A decubitus
+(RLD, LLD) is a frontal view of a patient who lies on the side."""
+_LATERAL_CODES = frozenset(
+    {
+        *(("SCT", v) for v in ("399067008", "399173006", "399198007", "399352003", "399260004", "260427002")),
+        *(("SRT", v) for v in ("R-102CD", "R-10236", "R-10232", "R-10228", "R-10224", "R-40783")),
+    }
+)
+"""Of CID 4010: lateral, left and right lateral, lateral-medial, medial-lateral, lateral oblique."""
+
 
 def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
-    """One view of one sample per instance, (H, W) float32 from 0 to 1 before the bundle's operations."""
+    """One view of one sample per instance, (H, W) float32 from 0 to 1 before the bundle's operations.
+
+    The encoders know frontal views only: a lateral one is refused (`lateral-view`).
+    """
     return read_each(objects, lambda loaded: [_read_one(loaded, task)])
 
 
@@ -35,6 +52,10 @@ def _read_one(loaded: Loaded, task: Task) -> View:
         )
     if frame_count(loaded) > 1:
         raise UnsupportedObjectError("multi-frame", "It holds several frames; one radiograph is one frame.")
+    if _is_lateral(header):
+        raise UnsupportedObjectError(
+            "lateral-view", "It is a lateral view; only frontal radiographs (PA, AP) can be judged."
+        )
     stored = read_frame(loaded)
     values, notes = display(loaded, stored)
     if photometric == "MONOCHROME1":
@@ -104,6 +125,19 @@ def window(values: Floats, center: float, width: float, function: str) -> Floats
         raise UnreadableObjectError("bad-attribute", "Its VOI LUT Function is none of the standard.")
     scaled = (values - np.float32(center)) * np.float32(1.0 / width) + np.float32(0.5)
     return np.clip(scaled, 0.0, 1.0, out=scaled)
+
+
+def _is_lateral(header: Dataset) -> bool:
+    """By View Position, else View Code Sequence, else where the rows point (Patient Orientation, PS3.3
+    C.7.6.1.1.1): towards the patient's front or back in a lateral view, towards a side in a frontal one."""
+    position = text(header, "ViewPosition").upper()
+    if position in _FRONTAL | _LATERAL:
+        return position in _LATERAL
+    view = first_item(header, "ViewCodeSequence")
+    if view is not None:
+        return (text(view, "CodingSchemeDesignator"), text(view, "CodeValue")) in _LATERAL_CODES
+    rows = next(iter(texts(header, "PatientOrientation")), "")
+    return rows.upper().startswith(("A", "P"))
 
 
 def _laterality(header: Dataset) -> str | None:

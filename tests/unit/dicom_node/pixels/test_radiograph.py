@@ -102,9 +102,66 @@ def test_signed_pixels(tmp_path: Path) -> None:
 
 def test_laterality_and_position(tmp_path: Path) -> None:
     ds = radiograph(RAMP, bits=12)
-    ds.Laterality, ds.ViewPosition = "L", "LL"
+    ds.Laterality, ds.ViewPosition = "L", "AP"
     (view,) = run(tmp_path, ds).views
-    assert (view.laterality, view.view_position) == ("L", "LL")
+    assert (view.laterality, view.view_position) == ("L", "AP")
+
+
+def seen_from(position: str | None, code: tuple[str, str] | None, rows: str | None) -> Dataset:
+    ds = radiograph(RAMP, bits=12)
+    ds.ViewPosition = position
+    if code is not None:
+        item = Dataset()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = *code, "x"
+        ds.ViewCodeSequence = [item]
+    if rows is not None:
+        ds.PatientOrientation = [rows, "F"]
+    return ds
+
+
+@pytest.mark.parametrize(
+    ("position", "code", "rows"),
+    [
+        *(
+            (position, None, None)
+            for position in ("LL", "RL", "LATERAL", "LLO", "RLO", "LAT", "RIGHT LATERAL")
+        ),
+        ("", ("399067008", "SCT"), None),
+        ("UNKNOWN", ("399173006", "SCT"), "L"),
+        (None, ("R-10232", "SRT"), None),
+        (None, None, "P"),
+        ("", None, "A"),
+        ("LL", ("399033003", "SCT"), "L"),
+    ],
+)
+def test_a_lateral_view_is_not_taken_for_a_frontal_one(
+    tmp_path: Path, position: str | None, code: tuple[str, str] | None, rows: str | None
+) -> None:
+    assert refused(tmp_path, seen_from(position, code, rows)) == "lateral-view"
+
+
+@pytest.mark.parametrize(
+    ("position", "code", "rows"),
+    [
+        *((position, None, None) for position in ("PA", "AP", "", None, "RLD", "LLD", "FRONTAL")),
+        ("", ("399033003", "SCT"), None),
+        (None, ("272479007", "SCT"), "P"),
+        (None, None, "L"),
+        (None, None, "R"),
+        ("PA", None, "P"),
+    ],
+)
+def test_a_frontal_view_is_read(
+    tmp_path: Path, position: str | None, code: tuple[str, str] | None, rows: str | None
+) -> None:
+    assert len(run(tmp_path, seen_from(position, code, rows)).views) == 1
+
+
+def test_beside_a_lateral_view_the_frontal_one_is_judged(tmp_path: Path) -> None:
+    frontal = seen_from("PA", None, None)
+    read = run(tmp_path, seen_from("LL", None, None), frontal)
+    assert [view.sources[0].sop_instance_uid for view in read.views] == [frontal.SOPInstanceUID]
+    assert [skipped.reason for skipped in read.skipped] == ["lateral-view"]
 
 
 def test_what_is_refused(tmp_path: Path) -> None:
