@@ -130,6 +130,7 @@ def test_a_dead_archive_holds_up_neither_studies_nor_other_archives(
     database_url: str, work: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gate, "REST_SECONDS", 60.0)
+    monkeypatch.setattr(gate, "FIRST_REST_SECONDS", 60.0)
     asked: list[str] = []
     given_up = threading.Event()
 
