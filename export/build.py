@@ -23,27 +23,33 @@ from dicom_node.inference.images import encode_samples
 from dicom_node.inference.onnx import OnnxRunner
 from dicom_node.inference.protocol import EMBEDDING, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT
 from dicom_node.inference.texts import TextEncoder, load_tokenizer
-from export.calibrate import calibrate
+from export.calibrate import CalibrationData, calibrate, calibration_data
 from export.card import CardFacts, model_card
 from export.catalogue import LeftOut, drafts
+from export.dicom import SliceFigures, measure_slices
 from export.encode import Say, encode_examples, load_altered, load_samples, spread
 from export.graphs import export_text, export_tower
 from export.measure import (
     SPLIT,
     FindingFigures,
     ScopeFigures,
+    SilentFigures,
     label_vector,
     measure_findings,
     measure_scope,
+    measure_silent,
     measured,
 )
 from export.parity import Parity, compare
 from export.quantise import quantise
 from export.scope import fit_scope
 from export.seal import MOST_MEGABYTES, digests, size, workshop, write_manifest
-from export.selftest import write_selftest
+from export.selftest import MIN_COSINE, write_selftest
 from m3bind.checkpoint import BoundModel, load_checkpoint
-from m3bind.data.examples import examples, out_of_scope_examples
+from m3bind.commit import commit_of_code
+from m3bind.data.catalogue import findings_of
+from m3bind.data.examples import duplicates, examples, out_of_scope_examples
+from m3bind.data.sources import cancer_slices, data_root
 
 Floats = NDArray[np.float32]
 
@@ -55,7 +61,7 @@ SCOPE_EXAMPLES = 800
 STRINGS = ("chest radiograph showing pneumonia", "no pleural effusion", "normal ecg", "adenocarcinoma")
 """What the self-test embeds."""
 TEXT_FILE, TOKENIZER_FILE = "text.onnx", "tokenizer.json"
-DESCRIPTION = "Zero-shot findings by M3Bind encoders. Not a medical device."
+DESCRIPTION = "Findings by prompt, by M3Bind encoders. Not a medical device."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,10 @@ class Options:
     """A larger bundle is refused."""
     most_examples: int | None = None
     """Of each modality and split; None takes all. For tests."""
+    version: str | None = None
+    """Of the bundle; None takes the recipe's."""
+    notes: tuple[str, ...] = ()
+    """What the card should say of how the checkpoint came about and no file tells."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,10 +84,16 @@ class Judged:
     """One modality, ready to be sealed."""
 
     findings: tuple[FindingEntry, ...]
+    calibrated_on: tuple[CalibrationData, ...]
+    """One for each finding."""
     left_out: tuple[LeftOut, ...]
     scope: ScopeEntry
     figures: tuple[FindingFigures, ...]
+    silent: tuple[SilentFigures, ...]
+    slices: tuple[SliceFigures, ...]
     scope_figures: ScopeFigures
+    duplicates: tuple[tuple[str, str], ...]
+    """Files of val whose very bytes were trained or calibrated on, and the file there."""
 
 
 def build(checkpoint: Path, out: Path, say: Say, options: Options | None = None) -> Path:
@@ -100,7 +116,7 @@ def build(checkpoint: Path, out: Path, say: Say, options: Options | None = None)
         }
         say("Sealing")
         write_selftest(folder / "selftest.npz", encoders, runners, (text_runner, text), STRINGS)
-        manifest = _seal(model, encoders, judged, parity, folder)
+        manifest = _seal(model, encoders, judged, parity, folder, chosen)
     say(f"{out}: {manifest.name} {manifest.version}, {size(out) / 1e6:.1f} MB")
     return out
 
@@ -218,17 +234,33 @@ def _judge(
     )
     kept_anchors = anchors.only([entry.id for entry in entries])
     known = Knowledge(entries, kept_anchors, encoder.pooling, ScopeStatistics.of(scope))
+    say(f"Measuring {modality}")
     figures = measure_findings(held_out, val, encoder, known)
+    silent = measure_silent(
+        findings_of(modality), held_out, val, lambda texts: text.embed(texts).astype(np.float64)
+    )
+    slices = cancer_slices(data_root()) if encoder.reader == "ct" else []
     return Judged(
         findings=tuple(
             entry.model_copy(update={"measured": measured(figure)})
             for entry, figure in zip(entries, figures, strict=True)
         ),
+        calibrated_on=tuple(
+            calibration_data(label_vector(calib_examples, entry.id), groups) for entry in entries
+        ),
         left_out=tuple(entry for entry in tried if isinstance(entry, LeftOut)),
         scope=scope,
         figures=figures,
+        silent=silent,
+        slices=measure_slices(slices, modality, encoder, runner, known),
         scope_figures=measure_scope(modality, known, val, strangers),
+        duplicates=_trained_on(model, modality),
     )
+
+
+def _trained_on(model: BoundModel, modality: str) -> tuple[tuple[str, str], ...]:
+    known = [*examples(model.recipe, modality, "train"), *examples(model.recipe, modality, "calib")]
+    return duplicates(examples(model.recipe, modality, SPLIT), known)
 
 
 def _seal(
@@ -237,6 +269,7 @@ def _seal(
     judged: Mapping[str, Judged],
     parity: dict[str, Parity],
     folder: Path,
+    options: Options,
 ) -> Manifest:
     findings = tuple(entry for each in judged.values() for entry in each.findings)
     scopes = {modality: each.scope for modality, each in judged.items()}
@@ -246,32 +279,43 @@ def _seal(
     (folder / "scope.json").write_text(ScopeFile(modalities=scopes).model_dump_json() + "\n", "utf-8")
     facts = CardFacts(
         recipe=model.recipe,
+        version=options.version or model.recipe.version,
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit=model.commit or "unknown",
+        sealed_by=commit_of_code(),
+        notes=options.notes,
         data=model.data,
         findings=findings,
+        calibrated_on=tuple(data for each in judged.values() for data in each.calibrated_on),
         figures=tuple(figure for each in judged.values() for figure in each.figures),
+        silent=tuple(figure for each in judged.values() for figure in each.silent),
+        slices=tuple(figure for each in judged.values() for figure in each.slices),
         scope=tuple(each.scope_figures for each in judged.values()),
         parity=parity,
         left_out=tuple(entry for each in judged.values() for entry in each.left_out),
+        duplicates=tuple(pair for each in judged.values() for pair in each.duplicates),
     )
     (folder / "MODEL_CARD.md").write_text(model_card(facts), "utf-8")
     manifest = Manifest(
         format=1,
         name=model.recipe.name,
-        version=model.recipe.version,
+        version=facts.version,
         description=DESCRIPTION,
         dimension=model.recipe.dimension,
         files=digests(folder),
         encoders=encoders,
         text=_describe_text(model),
-        selftest=SelfTest(),
+        selftest=SelfTest(min_cosine=MIN_COSINE),
         provenance=Provenance(
             created=facts.created,
             commit=facts.commit,
             data=facts.data,
             recipe=model.recipe.model_dump(mode="json"),
             metrics={
+                "sealed_by": facts.sealed_by,
+                "findings": [asdict(each) for each in facts.figures],
+                "not_reported": [asdict(each) for each in facts.silent],
+                "slices": [asdict(each) for each in facts.slices],
                 "scope": [asdict(each) for each in facts.scope],
                 "parity": {name: asdict(each) for name, each in parity.items()},
             },

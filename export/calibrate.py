@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,9 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int8]
 """1 present, 0 absent, -1 not known."""
 
-FEWEST = 3
-"""Examples of either class below which nothing is calibrated."""
+FEWEST = 4
+"""Groups (patients, where the data set tells them) with and without the finding below which nothing is
+calibrated: slices of one patient are no independent evidence. Four is few; the card tells the number."""
 LEAST_SPECIFICITY, MOST_SPECIFICITY = 0.90, 0.99
 """The threshold is Youden's (Youden 1950) kept between these: with few positives to calibrate on, the best
 point is mostly luck, and a report full of false alarms is read by nobody."""
@@ -30,6 +32,33 @@ LEAST_SURE = 0.80
 """Part of the negatives that is always called absent: what abstains on everything says nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class CalibrationData:
+    """What one finding was calibrated on."""
+
+    n: int
+    """Examples whose label is known."""
+    positives: int
+    groups: int
+    """Patients or groups, of all of them and of the positives."""
+    positive_groups: int
+
+    @property
+    def prevalence(self) -> float:
+        """At which a calibrated probability holds."""
+        return self.positives / self.n if self.n else float("nan")
+
+
+def calibration_data(labels: Labels, groups: Sequence[str]) -> CalibrationData:
+    """Both of N examples."""
+
+    def distinct(chosen: NDArray[np.bool_]) -> int:
+        return len({groups[index] for index in np.flatnonzero(chosen).tolist()})
+
+    known, positive = labels >= 0, labels == 1
+    return CalibrationData(int(known.sum()), int(positive.sum()), distinct(known), distinct(positive))
+
+
 def calibrate(
     draft: FindingEntry, encoder: Encoder, margins: Floats, labels: Labels, groups: Sequence[str]
 ) -> FindingEntry | LeftOut:
@@ -37,11 +66,10 @@ def calibrate(
 
     `margins` (N,) of single samples, their `labels` and `groups`.
     """
-    positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
-    if min(positives, negatives) < FEWEST:
-        return LeftOut(
-            draft.id, f"only {positives} positive and {negatives} negative examples to calibrate on"
-        )
+    ill = calibration_data(labels, groups).positive_groups
+    healthy = len({groups[index] for index in np.flatnonzero(labels == 0).tolist()})
+    if min(ill, healthy) < FEWEST:
+        return LeftOut(draft.id, f"only {ill} groups with it and {healthy} without it to calibrate on")
     views = labelled_views(encoder, labels, groups)
     pooled = [float(pool_margins(margins[view.rows, None], encoder.pooling)[0]) for view in views]
     x, y = np.array(pooled), np.array([view.present for view in views])

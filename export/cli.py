@@ -23,6 +23,8 @@ def build(
     checkpoint: Annotated[Path, typer.Argument(help="Folder that `m3bind run` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; an older bundle there is replaced.")],
     threads: Annotated[int, typer.Option(min=1, help="Threads for the encoders.")] = 2,
+    version: Annotated[str | None, typer.Option(help="Version of the bundle; else the recipe's.")] = None,
+    note: Annotated[list[str] | None, typer.Option(help="For the model card; may be repeated.")] = None,
     max_mb: Annotated[float, typer.Option(help="Refuse to make a larger bundle.")] = 40.0,
 ) -> None:
     """Export, quantise, calibrate, measure and seal. Needs the training data (M3BIND_DATA)."""
@@ -34,7 +36,7 @@ def build(
     def say(line: str) -> None:
         console.print(f"[dim]{time.monotonic() - began:6.1f} s[/dim]  {line}", highlight=False)
 
-    made = make(checkpoint, out, say, Options(threads=threads, most_megabytes=max_mb))
+    made = make(checkpoint, out, say, Options(threads, max_mb, version=version, notes=tuple(note or ())))
     _print_verified(made)
 
 

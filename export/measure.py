@@ -3,60 +3,64 @@ very code that judges studies in the node."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_node.bundle.catalogue import FindingEntry, Measured
+from dicom_node.bundle.catalogue import Measured
 from dicom_node.bundle.manifest import Encoder
-from dicom_node.findings.assess import Knowledge, assess
+from dicom_node.findings.assess import Knowledge
 from dicom_node.findings.score import sample_margins
-from dicom_node.records import (
-    Assessment,
-    BundleIdentity,
-    Finding,
-    Presence,
-    Sample,
-    SourceRef,
-    Status,
-    StudyRead,
-    View,
-    ViewVectors,
-)
-from export.views import labelled_views
+from dicom_node.records import Status
+from export.said import Point, Said, assessment, curve, measure_said
+from m3bind.data.catalogue import FindingSpec, illnesses_of
 from m3bind.data.examples import Example, Split
+from m3bind.evaluate.zero_shot import margins as prompt_margins
 from m3bind.metrics import Estimate, auc_estimate
 
 Floats = NDArray[np.float32]
+Labels = NDArray[np.int8]
+"""1 present, 0 absent, -1 not known."""
+EmbedTexts = Callable[[Sequence[str]], NDArray[np.float64]]
 
 BOOTSTRAP = 1000
-BINS = 10
 SPLIT: Split = "val"
 
 
 @dataclass(frozen=True, slots=True)
 class FindingFigures:
-    """Of one finding."""
+    """Of one finding that is reported."""
 
     id: str
     name: str
     auc: Estimate
-    """Zero-shot; pairs within one data set only, 95 % bootstrap by patient or group."""
-    decided: int
-    """In scope, and the model did not abstain."""
-    abstained: int
-    accuracy: float
-    sensitivity: float
-    specificity: float
-    calibration_error: float
-    """Expected calibration error, 10 bins of equal width, over all in scope."""
+    """Of single samples; pairs within one data set only, 95 % bootstrap by patient or group."""
+    control: Estimate | None
+    """The same among those alone who have any finding of the modality; None for a general finding."""
+    said: tuple[Said, ...]
+    """What is said of views, one for each data set that knows the finding."""
+    curve: tuple[Point, ...]
+    """By how many samples of a view are affected; empty where a view is one sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class SilentFigures:
+    """Of one finding that is known and not reported."""
+
+    id: str
+    name: str
+    why: str
+    auc: Estimate | None
+    """None where val lacks one of the classes."""
+    control: Estimate | None
+    """None for a general finding, and where the ill lack one of the classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeFigures:
-    """Of one modality."""
+    """Of one modality, by single samples."""
 
     modality: str
     n: int
@@ -67,10 +71,28 @@ class ScopeFigures:
     """Part of images of other body parts that is out of scope; None where there are none."""
 
 
-def label_vector(examples: Sequence[Example], identifier: str) -> NDArray[np.int8]:
+def label_vector(examples: Sequence[Example], identifier: str) -> Labels:
     """(N,) of 1, 0, -1 (not known)."""
     labels = [example.labels.get(identifier) for example in examples]
     return np.array([-1 if label is None else label for label in labels], dtype=np.int8)
+
+
+def ill(examples: Sequence[Example], modality: str) -> NDArray[np.bool_]:
+    """(N,) whether an example has any finding of the modality, reported or not."""
+    columns = [label_vector(examples, spec.id) == 1 for spec in illnesses_of(modality)]
+    return np.asarray(np.any(columns, axis=0) if columns else np.zeros(len(examples), dtype=bool))
+
+
+def estimate(
+    margins: NDArray[np.float64], labels: Labels, examples: Sequence[Example], among: NDArray[np.bool_]
+) -> Estimate | None:
+    """AUC of those examples `among` whose label is known; None where they lack a class. All of N."""
+    use = np.flatnonzero((labels >= 0) & among)
+    if len(np.unique(labels[use])) < 2:
+        return None
+    groups = numbered([example.group for example in examples])
+    datasets = numbered([example.dataset for example in examples])
+    return auc_estimate(margins[use], labels[use].astype(np.int64), groups[use], datasets[use], BOOTSTRAP)
 
 
 def measure_findings(
@@ -78,27 +100,45 @@ def measure_findings(
 ) -> tuple[FindingFigures, ...]:
     """Figures of every finding of one modality; `embeddings` (N, D) of `examples`, one sample each.
 
-    AUC is of single samples; what is said is judged on views (`views.py`).
+    Raises ValueError for a finding of which `examples` lack one of the classes.
     """
-    margins = sample_margins(embeddings, known.anchors)
-    names = [example.group for example in examples]
-    groups = _numbered(names)
-    datasets = _numbered([example.dataset for example in examples])
+    margins = sample_margins(embeddings, known.anchors).astype(np.float64)
+    everyone = np.ones(len(examples), dtype=bool)
     figures = []
     for column, entry in enumerate(known.findings):
         labels = label_vector(examples, entry.id)
-        use = np.flatnonzero(labels >= 0)
-        estimate = auc_estimate(
-            margins[use, column].astype(np.float64),
-            labels[use].astype(np.int64),
-            groups[use],
-            datasets[use],
-            BOOTSTRAP,
+        auc = estimate(margins[:, column], labels, examples, everyone)
+        if auc is None:
+            raise ValueError(f"{entry.id} cannot be measured: {SPLIT} lacks one of the classes.")
+        general = any(spec.general for spec in illnesses_of(entry.modality) if spec.id == entry.id)
+        among = ill(examples, entry.modality)
+        figures.append(
+            FindingFigures(
+                id=entry.id,
+                name=entry.name,
+                auc=auc,
+                control=None if general else estimate(margins[:, column], labels, examples, among),
+                said=measure_said(entry, examples, labels, embeddings, encoder, known),
+                curve=curve(entry, examples, labels, embeddings, encoder, known),
+            )
         )
-        views = labelled_views(encoder, labels, names)
-        judged = [_judge(entry, embeddings[view.rows], known) for view in views]
-        present = np.array([view.present for view in views], dtype=bool)
-        figures.append(_figures(entry, estimate, judged, present))
+    return tuple(figures)
+
+
+def measure_silent(
+    specs: Sequence[FindingSpec], examples: Sequence[Example], embeddings: Floats, embed: EmbedTexts
+) -> tuple[SilentFigures, ...]:
+    """Figures of the findings among `specs` that are not reported; `embeddings` (N, D) of `examples`."""
+    everyone = np.ones(len(examples), dtype=bool)
+    images = embeddings.astype(np.float64)
+    figures = []
+    for spec in specs:
+        if spec.report or not spec.illness:
+            continue
+        margins, labels = prompt_margins(images, spec, embed), label_vector(examples, spec.id)
+        control = None if spec.general else estimate(margins, labels, examples, ill(examples, spec.modality))
+        auc = estimate(margins, labels, examples, everyone)
+        figures.append(SilentFigures(spec.id, spec.name, spec.why or "", auc, control))
     return tuple(figures)
 
 
@@ -106,88 +146,24 @@ def measure_scope(modality: str, known: Knowledge, held_out: Floats, strangers: 
     """How many of each are in scope; both (N, D), one sample each."""
 
     def kept(rows: Floats) -> float:
-        views = [_assessment(modality, row[None], known) for row in rows]
+        views = [assessment(modality, row[None], known) for row in rows]
         return float(np.mean([view.status is Status.REPORTED for view in views]))
 
     refused = 1.0 - kept(strangers) if len(strangers) else None
     return ScopeFigures(modality, len(held_out), kept(held_out), len(strangers), refused)
 
 
-def measured(figures: FindingFigures) -> Measured | None:
-    """As findings.json carries it; None where one class is missing."""
-    estimate = figures.auc
-    if not np.isfinite([estimate.value, estimate.low, estimate.high]).all():
-        return None
+def measured(figures: FindingFigures) -> Measured:
+    """As findings.json carries it."""
     return Measured(
         split=SPLIT,
-        n=estimate.n,
-        positives=estimate.positives,
-        auc=round(estimate.value, 4),
-        auc_ci=(round(estimate.low, 4), round(estimate.high, 4)),
+        n=figures.auc.n,
+        positives=figures.auc.positives,
+        auc=round(figures.auc.value, 4),
+        auc_ci=(round(figures.auc.low, 4), round(figures.auc.high, 4)),
     )
 
 
-def _judge(entry: FindingEntry, embeddings: Floats, known: Knowledge) -> Finding | None:
-    """What is said of one finding of one view; None where out of scope."""
-    made = _assessment(entry.modality, embeddings, known)
-    return next((finding for finding in made.findings if finding.id == entry.id), None)
-
-
-_NOWHERE = SourceRef("1.2.840.10008.5.1.4.1.1.7", "2.25.1")
-_NOBODY = BundleIdentity("in-the-making", "0.0.0", "0" * 64)
-
-
-def _assessment(modality: str, embeddings: Floats, known: Knowledge) -> Assessment:
-    sample = Sample(np.zeros((1, 1, 1), dtype=np.float32), _NOWHERE)
-    view = View(modality, "2.25.2", (sample,) * len(embeddings), (_NOWHERE,))
-    vectors = ViewVectors(embeddings, None)
-    return assess("2.25.3", StudyRead((view,), ()), [vectors], {modality: known}, _NOBODY, {})
-
-
-def _figures(
-    entry: FindingEntry,
-    estimate: Estimate,
-    judged: Sequence[Finding | None],
-    present: NDArray[np.bool_],
-) -> FindingFigures:
-    in_scope = np.array([each is not None for each in judged], dtype=bool)
-    unsure = np.array([_says(each, Presence.UNSURE) for each in judged], dtype=bool)
-    positive = np.array([_says(each, Presence.PRESENT) for each in judged], dtype=bool)
-    decided = in_scope & ~unsure
-    probabilities = np.array([0.0 if each is None else each.probability for each in judged])
-    return FindingFigures(
-        id=entry.id,
-        name=entry.name,
-        auc=estimate,
-        decided=int(decided.sum()),
-        abstained=int((in_scope & unsure).sum()),
-        accuracy=_part((positive == present)[decided]),
-        sensitivity=_part(positive[decided & present]),
-        specificity=_part(~positive[decided & ~present]),
-        calibration_error=calibration_error(probabilities[in_scope], present[in_scope]),
-    )
-
-
-def calibration_error(probabilities: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
-    """Mean distance between what was said and what was so, over bins, weighted by their size (Guo et al.
-    2017, arXiv 1706.04599). Both (N,); nan for N = 0."""
-    if len(probabilities) == 0:
-        return float("nan")
-    bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(probabilities[bins == b].mean() - present[bins == b].mean()) * (bins == b).mean()
-        for b in np.unique(bins)
-    ]
-    return float(sum(gaps))
-
-
-def _says(finding: Finding | None, presence: Presence) -> bool:
-    return finding is not None and finding.presence is presence
-
-
-def _part(values: NDArray[np.bool_]) -> float:
-    return float(values.mean()) if len(values) else float("nan")
-
-
-def _numbered(names: Sequence[str]) -> NDArray[np.int64]:
+def numbered(names: Sequence[str]) -> NDArray[np.int64]:
+    """(N,) each name as a number of its own."""
     return np.unique(np.array(names, dtype=np.str_), return_inverse=True)[1].astype(np.int64)

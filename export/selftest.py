@@ -10,11 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.bundle.manifest import Encoder
-from dicom_node.inference.protocol import EMBEDDING, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT, Runner
+from dicom_node.inference.protocol import EMBEDDING, EVIDENCE, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT, Runner
 from dicom_node.inference.texts import TextEncoder
+from export.dicom import sample_values
 
 SEED = 4091
 SAMPLES = 2
+MIN_COSINE = 0.99999
+"""What a node must reach: single precision loses far less from one processor or runtime to another."""
+LEVELS = 32
+"""Steps per unit of a sealed input."""
 
 
 def write_selftest(
@@ -24,18 +29,44 @@ def write_selftest(
     text: tuple[Runner, TextEncoder],
     strings: Sequence[str],
 ) -> None:
-    """Synthetic inputs (no patient's image leaves the data folder) with the answers of `runners`."""
+    """Inputs with the answers of `runners`. The inputs are coarse copies of the sample studies that ship with
+    the node anyway, so that no other patient's image leaves the data folder; synthetic ones for a modality
+    without sample."""
     sealed: dict[str, NDArray[Any]] = {}
     for modality, encoder in encoders.items():
-        given = synthetic(encoder.input_shape)
-        sealed[f"{modality}.input"] = given
-        sealed[f"{modality}.embedding"] = runners[modality].run({IMAGE_INPUT: given})[EMBEDDING]
+        given = realistic(sample_values(modality, encoder))
+        if given is None:
+            given = synthetic(encoder.input_shape)
+        answer = runners[modality].run({IMAGE_INPUT: given})
+        sealed |= {f"{modality}.input": given, f"{modality}.embedding": answer[EMBEDDING]}
+        if encoder.evidence:
+            sealed[f"{modality}.evidence"] = answer[EVIDENCE]
     runner, tokenizing = text
     ids, mask = tokenizing.tokenize(strings)
-    answer = runner.run({TOKEN_INPUT: ids, MASK_INPUT: mask})[EMBEDDING]
-    sealed |= {"text.strings": np.array(strings, dtype=np.str_), "text.embedding": answer}
+    embedding = runner.run({TOKEN_INPUT: ids, MASK_INPUT: mask})[EMBEDDING]
+    sealed |= {"text.strings": np.array(strings, dtype=np.str_), "text.embedding": embedding}
     sealed |= {"text.input_ids": ids, "text.attention_mask": mask}
     np.savez_compressed(path, allow_pickle=False, **sealed)
+
+
+def realistic(values: Sequence[NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    """(SAMPLES, *shape) float32 from encoder inputs of that shape: the first and one from the middle, or the
+    only one and its mirror image; None for none. Images at half their resolution, all rounded to 1/LEVELS, so
+    that they compress."""
+    if not values:
+        return None
+    chosen = [values[0], values[len(values) // 2] if len(values) > 1 else values[0][..., ::-1]]
+    coarse = [_halved(each) if each.ndim == 3 else each for each in chosen]
+    return np.asarray(np.round(np.stack(coarse) * LEVELS) / LEVELS, dtype=np.float32)
+
+
+def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(C, H, W) with every two by two pixels at their mean; unchanged where H or W is odd."""
+    channels, height, width = image.shape
+    if height % 2 or width % 2:
+        return image
+    small = image.reshape(channels, height // 2, 2, width // 2, 2).mean(axis=(2, 4))
+    return np.asarray(small.repeat(2, axis=1).repeat(2, axis=2), dtype=np.float32)
 
 
 def synthetic(shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dicom_node.bundle.store import Bundle, open_bundle
 from dicom_node.inference.onnx import OnnxRunner
-from dicom_node.inference.selftest import TEXT, check_encoder, check_text, read_selftest
+from dicom_node.inference.selftest import TEXT, check_encoder, check_sealed, check_text, read_selftest
 from dicom_node.inference.texts import TextEncoder, load_tokenizer
 from dicom_node.pixels.ops import compile_operations
 
@@ -26,12 +26,13 @@ def verify(folder: Path, threads: int = 0) -> Verified:
     bundle = open_bundle(folder)
     manifest = bundle.manifest
     sealed = read_selftest(bundle.path(manifest.selftest.file))
+    check_sealed(manifest, sealed)
     least = manifest.selftest.min_cosine
     cosines = {}
     for modality, encoder in manifest.encoders.items():
         compile_operations(encoder.preprocess)
         runner = OnnxRunner(bundle.path(encoder.file), threads=threads)
-        cosines[modality] = check_encoder(modality, runner, sealed, least)
+        cosines[modality] = check_encoder(modality, runner, sealed, least, evidence=encoder.evidence)
     runner = OnnxRunner(bundle.path(manifest.text.file), threads=threads)
     tokenizer = load_tokenizer(bundle.path(manifest.text.tokenizer), manifest.text.max_tokens)
     cosines[TEXT] = check_text(TextEncoder(runner, tokenizer, manifest.text), runner, sealed, least)

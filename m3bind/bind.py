@@ -4,8 +4,9 @@
            squared distance between their embeddings of the same texts
 
 The texts that all towers embed are drawn from the captions of all modalities. The text towers change by LoRA
-(rank 8 on query and value) and by their projections; the image towers by their projections only, because
-nothing else of them was open in the first place once the images' own contrastive loss holds them in place.
+(rank 8 on query and value) and by their projections; the image towers by their projections only. Their upper
+blocks, which `pretrain` trained, are frozen here, so that pooled features are computed once: a convolutional
+network has no query and value to adapt.
 The alignment needs no image, and no pair of images of two modalities.
 """
 

@@ -73,15 +73,6 @@ def auc_estimate(
     return Estimate(value, float(low), float(high), len(labels), int((labels == 1).sum()))
 
 
-def average_precision(relevant: NDArray[np.bool_], scores: Floats) -> float:
-    """Mean precision at the ranks of the relevant items, best score first. nan where none is relevant."""
-    ranked = relevant[np.argsort(-scores, kind="stable")]
-    if not ranked.any():
-        return float("nan")
-    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
-    return float(precision[ranked].mean())
-
-
 def precision_at(relevant: NDArray[np.bool_], scores: Floats, k: int) -> float:
     """Part of the best k that is relevant."""
     best = np.argsort(-scores, kind="stable")[:k]

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from m3bind.bind import bind
+from m3bind.commit import commit_of_code
 from m3bind.config import Recipe
 from m3bind.distil import distil
 from m3bind.evaluate.report import evaluate, lines
 from m3bind.loop import Progress, set_up
 from m3bind.pretrain import pretrain
-
-
-def commit_of_code() -> str:
-    """The commit of the repository this package lies in, `-dirty` where files differ; `unknown` elsewhere."""
-    folder = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def run_stage(

@@ -49,6 +49,14 @@ class FindingSpec:
     terms: tuple[str, ...]
     group: str | None
     report: bool
+    """False: known to captions and search, never reported."""
+    why: str | None
+    """Why it is not reported; None where it is."""
+    general: bool
+    """Whoever has any other finding of the modality has this one too, in this data: it can be told from
+    health only."""
+    illness: bool
+    """False for what is no finding at all, such as a kind of tissue."""
     rules: Mapping[str, LabelRule]
     """By data set."""
 
@@ -64,10 +72,14 @@ def _rule(raw: Mapping[str, Any]) -> LabelRule:
     )
 
 
-def _spec(raw: Mapping[str, Any]) -> FindingSpec:
+def parse_finding(raw: Mapping[str, Any]) -> FindingSpec:
+    """One table of findings.toml. Raises ConfigError for one that is reported without a code, or silent
+    without a reason."""
     report = bool(raw.get("report", True))
     if report and "code" not in raw:
         raise ConfigError(f"findings.toml: {raw['id']} is reported but has no code.")
+    if report == ("why" in raw):
+        raise ConfigError(f"findings.toml: {raw['id']} needs `why` if it is not reported, and only then.")
     return FindingSpec(
         id=raw["id"],
         modality=raw["modality"],
@@ -76,6 +88,9 @@ def _spec(raw: Mapping[str, Any]) -> FindingSpec:
         terms=tuple(raw["terms"]),
         group=raw.get("group"),
         report=report,
+        why=raw.get("why"),
+        general=bool(raw.get("general", False)),
+        illness=bool(raw.get("illness", True)),
         rules={dataset: _rule(rule) for dataset, rule in raw["labels"].items()},
     )
 
@@ -83,12 +98,17 @@ def _spec(raw: Mapping[str, Any]) -> FindingSpec:
 def load_findings() -> tuple[FindingSpec, ...]:
     """All entries, in the order of the file."""
     text = (resources.files("m3bind") / "data" / "findings.toml").read_text("utf-8")
-    return tuple(_spec(raw) for raw in tomllib.loads(text)["finding"])
+    return tuple(parse_finding(raw) for raw in tomllib.loads(text)["finding"])
 
 
 def findings_of(modality: str, *, reported_only: bool = False) -> tuple[FindingSpec, ...]:
     """Entries of one modality; without the concepts for captions only, if asked."""
     return tuple(f for f in load_findings() if f.modality == modality and (f.report or not reported_only))
+
+
+def illnesses_of(modality: str) -> tuple[FindingSpec, ...]:
+    """Entries of one modality that are findings, reported or not."""
+    return tuple(f for f in findings_of(modality) if f.illness)
 
 
 def labels_of(

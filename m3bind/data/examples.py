@@ -6,6 +6,7 @@ calibration and thresholds); `val` is the held-out part, used for measuring only
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,22 @@ def examples(recipe: Recipe, modality: str, split: Split | None = None) -> Seque
             raise ConfigError(f"{dataset!r} is no data set to train on.")
         found += [_example(row, modality, part.reader, specs) for row in DATASETS[dataset](root)]
     return [e for e in found if split is None or e.split == split]
+
+
+def duplicates(held_out: Sequence[Example], known: Sequence[Example]) -> tuple[tuple[str, str], ...]:
+    """File names of `held_out` whose very bytes are also in `known`, each with the name there."""
+    names = {file_digest(example.path): example.path.name for example in known}
+    pairs = ((example.path.name, names.get(file_digest(example.path))) for example in held_out)
+    return tuple((name, other) for name, other in pairs if other is not None)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, and of the recording's where a header (.hea) stands for one (.dat)."""
+    digest = hashlib.sha256(path.read_bytes())
+    recording = path.with_suffix(".dat")
+    if path.suffix == ".hea" and recording.is_file():
+        digest.update(recording.read_bytes())
+    return digest.hexdigest()
 
 
 STRANGERS = {"xray": "not_chest", "ct": "not_chest_ct"}

@@ -1,7 +1,8 @@
 """What is frozen is computed once: the maps of the lower image blocks, kept on disk.
 
-The key of a cache file covers all that decides its content: the files, the preprocessing operations, the
-augmentation, what both make of a first example, the seed, and the frozen weights.
+The key of a cache file covers all that decides its content: the names and bytes of the files, the
+preprocessing operations, the augmentation, what both make of a first example, the seed, and the frozen
+weights.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch import Tensor
 from dicom_node.pixels.ops import compile_operations
 from m3bind.config import ImageTowerRecipe, ModalityRecipe, Recipe
 from m3bind.data.augment import augment_image
-from m3bind.data.examples import Example
+from m3bind.data.examples import Example, file_digest
 from m3bind.loop import Progress, half_precision
 from m3bind.towers.image import ImageTower
 
@@ -52,7 +53,7 @@ def _key(part: ModalityRecipe, found: Sequence[Example], variants: int, seed: in
         weights.update(name.encode())
         weights.update(value.numpy().tobytes())
     facts = {
-        "files": [[e.dataset, e.path.name] for e in found],
+        "files": [[e.dataset, e.path.name, file_digest(e.path)] for e in found],
         "reader": part.reader,
         "preprocess": [o.model_dump(mode="json") for o in part.preprocess],
         "augment": part.augment if variants > 1 else {},

@@ -25,6 +25,67 @@ LICENCES: Mapping[str, str] = {
     "lc25000": "LC25000 lung and colon histology (Borkowski 2019), use as you see fit",
 }
 
+CC_BY_4 = "https://creativecommons.org/licenses/by/4.0/"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a data set comes from, and what its splits keep apart."""
+
+    cite: str
+    links: tuple[str, ...]
+    """To the data, then to the licence where there is a text of it."""
+    unit: str
+    """What is never on two sides of a split."""
+    known: str = ""
+    """What is known to be wrong with that."""
+
+
+ORIGINS: Mapping[str, Origin] = {
+    "nih": Origin(
+        'X. Wang et al., "ChestX-ray8", CVPR 2017; data by the NIH Clinical Center',
+        ("https://nihcc.app.box.com/v/ChestXray-NIHCC",),
+        "patient",
+    ),
+    "kermany": Origin(
+        'D. Kermany, K. Zhang, M. Goldbaum, "Labeled Optical Coherence Tomography (OCT) and Chest X-Ray '
+        'Images for Classification", Mendeley Data, V2, 2018',
+        ("https://doi.org/10.17632/rscbjbr9sj.2", CC_BY_4),
+        "patient, as the file names number them",
+    ),
+    "iq_othnccd": Origin(
+        'H. Alyasriy, M. AL-Huseiny, "The IQ-OTH/NCCD lung cancer dataset", Mendeley Data',
+        ("https://data.mendeley.com/datasets/bhmdr45bh2", CC_BY_4),
+        "group of near-duplicate slices, not patient: the set names none",
+        "Slices of one patient may therefore lie in training and in val.",
+    ),
+    "idrid": Origin(
+        'P. Porwal et al., "Indian Diabetic Retinopathy Image Dataset (IDRiD)", Data 2018, 3(3), 25',
+        ("https://doi.org/10.3390/data3030025", CC_BY_4),
+        "photograph (official split): the set names no patient",
+        "IDRiD_375 and IDRiD_073, one in calib and one in train, are near to the same photograph.",
+    ),
+    "ptbxl": Origin(
+        'P. Wagner et al., "PTB-XL, a large publicly available electrocardiography dataset", Scientific '
+        "Data 7, 154, 2020",
+        ("https://physionet.org/content/ptb-xl/", CC_BY_4),
+        "patient (official folds)",
+    ),
+    "ludb": Origin(
+        'A. Kalyakulina et al., "LUDB: A New Open-Access Validation Tool for Electrocardiogram Delineation '
+        'Algorithms", IEEE Access 8, 186181-186190, 2020',
+        ("https://physionet.org/content/ludb/", "https://opendatacommons.org/licenses/by/1-0/"),
+        "subject",
+    ),
+    "lc25000": Origin(
+        'A. Borkowski et al., "Lung and Colon Cancer Histopathological Image Dataset (LC25000)", arXiv '
+        "1912.12142, 2019",
+        ("https://github.com/tampapath/lung_colon_image_set",),
+        "original tile (the set holds altered copies of 1,250), not patient: the set names none",
+        "Tiles of one patient may therefore lie in training and in val.",
+    ),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -106,6 +167,12 @@ def _not_chest_xray(root: Path) -> list[Row]:
 def _not_chest_ct(root: Path) -> list[Row]:
     folder = root / "ct/not_chest/images"
     return [Row("not_chest_ct", p, "val", f"not_chest_ct:{p.name}", {}) for p in sorted(folder.iterdir())]
+
+
+def cancer_slices(root: Path) -> list[Path]:
+    """Real DICOM slices, one each of patients with lung cancer, not chosen for showing it: to measure with.
+    Empty where the folder is not there."""
+    return sorted((root / "ct/tcia_slices").glob("*.dcm"))
 
 
 DIAGNOSTIC_LIKELIHOOD = 50.0

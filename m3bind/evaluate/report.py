@@ -9,7 +9,7 @@ from typing import Any
 
 from m3bind.checkpoint import load_checkpoint
 from m3bind.data.captions import caption_pool
-from m3bind.data.catalogue import findings_of
+from m3bind.data.catalogue import illnesses_of
 from m3bind.evaluate.retrieval import cross_modal, image_to_text
 from m3bind.evaluate.systems import embed_texts, systems, tokenizer_of, val_images
 from m3bind.evaluate.zero_shot import score_modality
@@ -31,7 +31,7 @@ def evaluate(work: Path, cache: Path, progress: Progress) -> dict[str, Any]:
             zero_shot[modality] = score_modality(
                 images,
                 found[modality],
-                findings_of(modality, reported_only=True),
+                illnesses_of(modality),
                 partial(embed_texts, text, tokenizer=tokenizer),
                 recipe.evaluate,
             )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3bind.data.captions import Caption, label_matrix, relation, state_matrix
-from m3bind.data.catalogue import Labels, findings_of
+from m3bind.data.catalogue import Labels, findings_of, illnesses_of
 from m3bind.data.examples import Example
 from m3bind.metrics import auc, precision_at
 
@@ -23,7 +23,7 @@ GROUPS: Mapping[str, Mapping[str, frozenset[str]]] = {
     },
 }
 """What can be found in more than one modality, and how each names it. Beside these there is `normal`: every
-reported finding absent."""
+finding absent."""
 
 
 def image_to_text(
@@ -45,8 +45,7 @@ def image_to_text(
 
 def group_of(modality: str, labels: Labels) -> str | None:
     """The group of an example, None where it is in none or its labels do not tell."""
-    reported = [labels.get(f.id) for f in findings_of(modality, reported_only=True)]
-    if all(v == 0 for v in reported):
+    if all(labels.get(f.id) == 0 for f in illnesses_of(modality)):
         return "normal"
     for name, by_modality in GROUPS.items():
         if any(labels.get(i) == 1 for i in by_modality.get(modality, ())):

@@ -9,23 +9,25 @@ pytest.importorskip("torch", reason="needs the train extra")
 import torch
 from torch import nn
 
+from dicom_node.bundle.manifest import Encoder
 from dicom_node.bundle.store import open_bundle
 from dicom_node.engine import Engine
 from dicom_node.errors import BundleIntegrityError, ConfigError
 from dicom_node.inference.onnx import OnnxRunner
 from dicom_node.records import Sample, SourceRef, Status, StudyRead, View
 from export.build import Options, build
+from export.dicom import sample_values
 from export.encode import spread
 from export.graphs import export_text, export_tower
 from export.seal import workshop
-from export.selftest import synthetic
+from export.selftest import LEVELS, MIN_COSINE, realistic, synthetic
 from export.verify import verify
 from m3bind.checkpoint import random_model, save_checkpoint
-from m3bind.config import load_recipe
+from m3bind.config import ModalityRecipe, load_recipe
 
 pytestmark = pytest.mark.train
 
-SMALL = Options(threads=1, most_examples=90)
+SMALL = Options(threads=1, most_examples=90, version="9.8.7", notes=("Made on a Sunday.",))
 
 
 class TinyTower(nn.Module):
@@ -95,9 +97,18 @@ def test_a_checkpoint_becomes_a_bundle_that_a_node_serves(checkpoint: Path, tmp_
     assert said[-1].startswith(str(out))
     bundle = open_bundle(out)
     assert bundle.manifest.provenance.commit == "0" * 40
+    assert bundle.manifest.version == "9.8.7"
+    assert bundle.manifest.selftest.min_cosine == MIN_COSINE
+    metrics = bundle.manifest.provenance.metrics
+    assert [each["id"] for each in metrics["findings"]] == [entry.id for entry in bundle.findings]
+    assert "ecg.atrial_fibrillation" in {each["id"] for each in metrics["not_reported"]}
     assert set(bundle.scope) == {"ecg"}
     assert set(verify(out, threads=1).lowest_cosine) == {"ecg", "text"}
+    with np.load(out / "selftest.npz") as sealed:
+        assert sealed["ecg.evidence"].shape[0] == sealed["ecg.input"].shape[0] >= 2
     card = (out / "MODEL_CARD.md").read_text()
+    assert "Made on a Sunday." in card
+    assert metrics["sealed_by"] in card
     assert "Not a medical device" in card
     for entry in bundle.findings:
         assert entry.measured is not None
@@ -155,3 +166,36 @@ def test_self_test_inputs_are_always_the_same(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(first, second)
     assert 0.2 < first.std() < 1
     np.testing.assert_array_equal(first * 64, np.round(first * 64))
+
+
+def test_self_test_inputs_look_like_the_samples_that_ship() -> None:
+    ecg = load_recipe("m3bind-mini").modalities["ecg"]
+    values = sample_values("ecg", encoder_of(ecg))
+    (whole,) = values
+    made = realistic(values)
+    assert made is not None
+    np.testing.assert_allclose(made, np.stack([whole, whole[..., ::-1]]), atol=0.5 / LEVELS + 1e-6)
+    np.testing.assert_array_equal(made * LEVELS, np.round(made * LEVELS))
+    assert realistic([]) is None
+    assert sample_values("no_such_modality", encoder_of(ecg)) == []
+
+
+def test_self_test_images_are_halved() -> None:
+    image = np.random.default_rng(3).random((3, 8, 6)).astype(np.float32)
+    made = realistic([image, image, image])
+    assert made is not None
+    assert made.shape == (2, 3, 8, 6)
+    np.testing.assert_array_equal(made[0, :, ::2, ::2], made[0, :, 1::2, 1::2])
+    np.testing.assert_allclose(made[0, 0, 0, 0], image[0, :2, :2].mean(), atol=0.5 / LEVELS + 1e-6)
+
+
+def encoder_of(part: ModalityRecipe) -> Encoder:
+    return Encoder(
+        file="x.onnx",
+        reader=part.reader,
+        sampling=part.sampling,
+        preprocess=part.preprocess,
+        input_shape=part.input_shape,
+        evidence=True,
+        pooling=part.pooling,
+    )

@@ -6,7 +6,16 @@ pytest.importorskip("torch", reason="needs the train extra")
 from dicom_node.bundle.catalogue import Calibration, CodeEntry, FindingEntry, Prompts
 from dicom_node.bundle.manifest import Encoder, Pooling
 from dicom_node.findings.calibrate import margin_at, probability
-from export.calibrate import LEAST_SPECIFICITY, LEAST_SURE, MOST_SPECIFICITY, calibrate, threshold_margin
+from export.calibrate import (
+    FEWEST,
+    LEAST_SPECIFICITY,
+    LEAST_SURE,
+    MOST_SPECIFICITY,
+    CalibrationData,
+    calibrate,
+    calibration_data,
+    threshold_margin,
+)
 from export.catalogue import LeftOut
 
 pytestmark = pytest.mark.train
@@ -71,7 +80,23 @@ def test_unknown_labels_do_not_count() -> None:
 def test_too_few_of_a_class_leave_the_finding_out() -> None:
     margins, labels = drawn(2.0, positives=2)
     left = fit(margins, labels)
-    assert left == LeftOut("xray.a", "only 2 positive and 240 negative examples to calibrate on")
+    assert left == LeftOut("xray.a", "only 2 groups with it and 240 without it to calibrate on")
+
+
+def test_slices_of_one_patient_do_not_count_as_many() -> None:
+    margins, labels = drawn(2.0)
+    few = [f"ill {i % (FEWEST - 1)}" if label else str(i) for i, label in enumerate(labels)]
+    left = calibrate(DRAFT, SINGLE, margins, labels, few)
+    assert left == LeftOut("xray.a", f"only {FEWEST - 1} groups with it and 240 without it to calibrate on")
+    enough = [f"ill {i % FEWEST}" if label else str(i) for i, label in enumerate(labels)]
+    assert isinstance(calibrate(DRAFT, SINGLE, margins, labels, enough), FindingEntry)
+
+
+def test_the_prevalence_counts_what_is_known() -> None:
+    labels = np.array([1, 1, 0, 0, 0, -1], dtype=np.int8)
+    told = calibration_data(labels, ["a", "a", "a", "b", "c", "d"])
+    assert told == CalibrationData(n=5, positives=2, groups=3, positive_groups=1)
+    assert told.prevalence == pytest.approx(0.4)
 
 
 def test_a_margin_that_points_the_wrong_way_leaves_the_finding_out() -> None:

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ from dicom_node.errors import InferenceError
 from dicom_node.findings.assess import Knowledge
 from dicom_node.findings.prompts import Anchors
 from dicom_node.findings.scope import ScopeStatistics
-from export.measure import calibration_error, measure_findings, measure_scope, measured
+from export.measure import measure_findings, measure_scope, measure_silent, measured
 from export.parity import centred_cosines, compare
+from export.said import calibration_error, rate
+from m3bind.data.catalogue import findings_of
 from m3bind.data.examples import Example
 
 pytestmark = pytest.mark.train
@@ -55,6 +58,96 @@ def rows(*margins: float) -> np.ndarray:
     return np.array([[m, 0.0] for m in margins], dtype=np.float32)
 
 
+ONE, OTHER = "xray.pulmonary_edema", "xray.infiltrate"
+
+
+def two_findings() -> Knowledge:
+    """Real identifiers; their directions are the two axes."""
+    (entry,) = knowledge().findings
+    entries = tuple(entry.model_copy(update={"id": each}) for each in (ONE, OTHER))
+    anchors = Anchors((ONE, OTHER), np.eye(2, dtype=np.float32), np.zeros((2, 2), np.float32))
+    return Knowledge(entries, anchors, Pooling(), None)
+
+
+def test_the_control_asks_among_the_ill_alone() -> None:
+    """The score of ONE tells illness, not which: perfect against the healthy, nothing among the ill."""
+    labels = [(1, 0), (1, 0), (0, 1), (0, 1), *[(0, 0)] * 8]
+    examples = [
+        Example("xray", "set", Path("none"), "radiograph", "val", str(i), {ONE: a, OTHER: b})
+        for i, (a, b) in enumerate(labels)
+    ]
+    scores = np.array([[0.5 if any(each) else -0.5, each[1]] for each in labels], dtype=np.float32)
+    one, other = measure_findings(examples, scores, ENCODER, two_findings())
+    assert one.auc.value == pytest.approx((2 * 8 + 4 * 0.5) / 20)
+    assert one.control is not None
+    assert one.control.value == 0.5
+    assert one.control.n == 4
+    assert other.control is not None
+    assert other.control.value == 1.0
+
+
+def test_a_general_finding_has_no_control() -> None:
+    general = "retina.diabetic_retinopathy"
+    (entry,) = knowledge().findings
+    entry = entry.model_copy(update={"id": general, "modality": "retina"})
+    known = Knowledge(
+        (entry,),
+        Anchors((general,), np.eye(1, 2, dtype=np.float32), np.zeros((1, 2), np.float32)),
+        Pooling(),
+        None,
+    )
+    examples = [
+        Example("retina", "set", Path("none"), "retina", "val", str(i), {general: i % 2}) for i in range(8)
+    ]
+    (figures,) = measure_findings(examples, rows(*[0.1 * (i % 2) for i in range(8)]), ENCODER, known)
+    assert figures.control is None
+
+
+def test_what_is_silent_is_measured_all_the_same() -> None:
+    specs = findings_of("xray")
+    silent = {spec.id for spec in specs if not spec.report}
+    (first, *_) = sorted(silent)
+    examples = [
+        Example("xray", "set", Path("none"), "radiograph", "val", str(i), dict.fromkeys(silent, i % 2))
+        for i in range(8)
+    ]
+
+    def embed(texts: Sequence[str]) -> np.ndarray:
+        negated = ("no", "without", "absent", "negative", "free")
+        return np.array([[-1.0, 0.0] if set(text.split()) & set(negated) else [1.0, 0.0] for text in texts])
+
+    told = measure_silent(specs, examples, rows(*[0.1 * (i % 2) for i in range(8)]), embed)
+    assert {each.id for each in told} == silent
+    for each in told:
+        assert each.auc is not None
+        assert each.auc.value == 1.0
+        assert each.control is None, "among the ill there is nobody without it"
+        assert each.why
+    assert first in {each.id for each in told}
+
+
+def test_data_sets_are_told_apart() -> None:
+    examples = [
+        Example("xray", name, Path("none"), "radiograph", "val", f"{name} {i}", {"xray.a": i % 2})
+        for name in ("easy", "hard")
+        for i in range(4)
+    ]
+    margins = [0.5 if e.labels["xray.a"] == (e.dataset == "easy") else -0.5 for e in examples]
+    (figures,) = measure_findings(examples, rows(*margins), ENCODER, knowledge())
+    easy, hard = figures.said
+    assert (easy.dataset, easy.sensitivity.value, easy.specificity.value) == ("easy", 1.0, 1.0)
+    assert (hard.dataset, hard.sensitivity.value, hard.specificity.value) == ("hard", 0.0, 0.0)
+
+
+def test_a_rate_is_resampled_by_group() -> None:
+    hits = np.array([True] * 50 + [False] * 50)
+    by_one = rate(hits, np.arange(100))
+    by_group = rate(hits, np.repeat(np.arange(4), 25))
+    assert by_one.value == by_group.value == 0.5
+    assert by_group.high - by_group.low > 2 * (by_one.high - by_one.low)
+    assert np.isnan(rate(hits[:0], np.arange(0)).value)
+
+
 def test_figures_follow_from_what_was_said() -> None:
     margins = (0.9, 0.5, -0.2, 0.1, -0.5, -0.9)
     labels = (1, 1, 1, 0, 0, 0)
@@ -62,21 +155,24 @@ def test_figures_follow_from_what_was_said() -> None:
     (figures,) = measure_findings(examples, rows(*margins), ENCODER, knowledge())
     assert figures.auc.value == pytest.approx(8 / 9)
     assert (figures.auc.n, figures.auc.positives) == (6, 3)
-    assert figures.accuracy == pytest.approx(4 / 6)
-    assert figures.sensitivity == pytest.approx(2 / 3)
-    assert figures.specificity == pytest.approx(2 / 3)
-    assert (figures.decided, figures.abstained) == (6, 0)
+    (said,) = figures.said
+    assert said.sensitivity.value == said.sensitivity_decided == pytest.approx(2 / 3)
+    assert said.specificity.value == pytest.approx(2 / 3)
+    assert (said.views, said.present, said.abstained, said.out_of_scope) == (6, 3, 0, 0)
+    assert not said.simulated
+    assert figures.curve == ()
     kept = measured(figures)
-    assert kept is not None
     assert kept.auc_ci[0] <= kept.auc <= kept.auc_ci[1]
 
 
-def test_who_abstains_or_is_out_of_scope_decides_nothing() -> None:
-    margins = (0.9, -0.1, -0.9, 3.0)
+def test_who_abstains_decides_nothing_and_misses() -> None:
+    margins = (0.9, -0.1, -0.9, 3.0)  # present; unsure; absent; out of scope
     examples = [example(i, label) for i, label in enumerate((1, 1, 0, 0))]
     (figures,) = measure_findings(examples, rows(*margins), ENCODER, knowledge(unsure_from=0.4))
-    assert (figures.decided, figures.abstained) == (2, 1)
-    assert figures.accuracy == 1.0
+    (said,) = figures.said
+    assert (said.abstained, said.out_of_scope) == (1, 1)
+    assert said.sensitivity_decided == said.specificity.value == 1.0
+    assert said.sensitivity.value == 0.5
 
 
 def test_unknown_labels_are_not_measured() -> None:
@@ -87,9 +183,8 @@ def test_unknown_labels_are_not_measured() -> None:
 
 def test_one_class_alone_is_not_measured() -> None:
     examples = [example(i, 0) for i in range(4)]
-    with np.errstate(all="ignore"), pytest.warns(RuntimeWarning):
-        (figures,) = measure_findings(examples, rows(0.5, -0.5, 0.9, 0.1), ENCODER, knowledge())
-    assert measured(figures) is None
+    with pytest.raises(ValueError, match=r"xray\.a cannot be measured"):
+        measure_findings(examples, rows(0.5, -0.5, 0.9, 0.1), ENCODER, knowledge())
 
 
 def test_scope_counts_both_kinds() -> None:

@@ -4,7 +4,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 
 from dicom_node.bundle.manifest import Encoder, Pooling
-from export.views import SIMULATED, labelled_views
+from export.views import CURVE_VIEWS, SIMULATED, affected_views, labelled_views, view_size
 
 pytestmark = pytest.mark.train
 
@@ -56,6 +56,21 @@ def test_views_are_put_together_from_one_group_of_each_kind(reader: str) -> None
         assert (labels == -1).sum() == 0
         for kind in (0, 1):
             assert len({GROUPS[i] for i in view.rows[labels == kind]}) <= 1
+        shown = {GROUPS[i] for i in view.rows[labels == int(view.present)]}
+        assert shown == {view.group}
+
+
+@pytest.mark.parametrize("affected", [0, 1, 2])
+def test_a_point_of_a_curve_has_as_many_affected_samples(affected: int) -> None:
+    views = affected_views(encoder("ct", TOP), LABELS, GROUPS, affected)
+    assert len(views) == CURVE_VIEWS
+    assert {int((LABELS[view.rows] == 1).sum()) for view in views} == {affected}
+    assert {view.present for view in views} == {affected > 0}
+    assert affected_views(encoder("ct", TOP), np.zeros(8, np.int8), GROUPS, affected) == ()
+
+
+def test_pooling_looks_at_a_quarter_of_eight() -> None:
+    assert view_size(encoder("slide", TOP)) == (8, 2)
 
 
 def test_the_same_views_every_time() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from m3bind.metrics import auc, auc_estimate, average_precision, precision_at, resampled_weights
+from m3bind.metrics import auc, auc_estimate, precision_at, resampled_weights
 
 
 def naive_auc(scores, labels, strata):
@@ -66,8 +66,6 @@ def test_interval_holds_the_value_and_narrows_with_more_patients():
     assert width(800) < width(40)
 
 
-def test_average_precision_and_precision_at():
+def test_precision_at():
     relevant = np.array([True, False, True, False])
-    assert average_precision(relevant, np.array([4.0, 3.0, 2.0, 1.0])) == pytest.approx((1 + 2 / 3) / 2)
     assert precision_at(relevant, np.array([4.0, 3.0, 2.0, 1.0]), 2) == pytest.approx(0.5)
-    assert np.isnan(average_precision(np.zeros(2, dtype=bool), np.zeros(2)))

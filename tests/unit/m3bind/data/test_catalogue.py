@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from dicom_node.errors import ConfigError
 from m3bind.config import load_recipe
 from m3bind.data.captions import UNKNOWN, caption_pool, label_matrix, prompts, relation, state_matrix
-from m3bind.data.catalogue import LabelRule, findings_of, load_findings
+from m3bind.data.catalogue import LabelRule, findings_of, illnesses_of, load_findings, parse_finding
 
 MODALITIES = tuple(load_recipe("m3bind-mini").modalities)
 
@@ -21,9 +22,24 @@ def test_every_reported_finding_has_a_code_that_fits_dicom():
             assert len(spec.code.meaning) <= 64
 
 
+def test_silence_has_a_reason():
+    for spec in load_findings():
+        assert (spec.why is None) == spec.report
+    raw = {"id": "xray.a", "modality": "xray", "name": "A", "terms": ["a"], "labels": {}, "report": False}
+    with pytest.raises(ConfigError, match="needs `why`"):
+        parse_finding(raw)
+    with pytest.raises(ConfigError, match="no code"):
+        parse_finding(raw | {"report": True})
+
+
+def test_a_kind_of_tissue_is_no_illness():
+    assert "pathology.colon" not in {spec.id for spec in illnesses_of("pathology")}
+    assert {spec.id for spec in illnesses_of("ct")} == {"ct.malignant_tumour", "ct.benign_nodule"}
+
+
 def test_usual_names_are_used():
     names = {f.name for f in load_findings() if f.report}
-    assert {"Pneumonia", "Diabetic retinopathy", "Atrial fibrillation", "Adenocarcinoma"} <= names
+    assert {"Pneumonia", "Diabetic retinopathy", "Myocardial infarction", "Adenocarcinoma"} <= names
 
 
 def test_a_rule_decides_in_its_stated_order():

@@ -6,8 +6,8 @@ import pytest
 from dicom_node.errors import ConfigError
 from dicom_node.pixels.ops import compile_operations
 from m3bind.config import load_recipe
-from m3bind.data.examples import examples, out_of_scope_examples
-from m3bind.data.sources import share
+from m3bind.data.examples import Example, duplicates, examples, out_of_scope_examples
+from m3bind.data.sources import DATASETS, LICENCES, MEASURE_ONLY, ORIGINS, share
 
 RECIPE = load_recipe("m3bind-mini")
 MODALITIES = tuple(RECIPE.modalities)
@@ -64,6 +64,37 @@ def test_captions_of_an_example_are_true_of_it():
 
 
 @pytest.mark.data
+def test_duplicates_are_of_bytes_not_of_names(tmp_path):
+    def made(split, name, content):
+        path = tmp_path / split / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return Example("xray", "set", path, "radiograph", split, name, {})
+
+    train = [made("train", "a.png", b"one"), made("train", "b.png", b"two")]
+    val = [made("val", "a.png", b"other"), made("val", "c.png", b"two")]
+    assert duplicates(val, train) == (("c.png", "b.png"),)
+
+
+def test_records_that_share_a_header_are_told_by_their_recording(tmp_path):
+    for name, content in (("1", b"x"), ("2", b"y")):
+        (tmp_path / f"{name}.hea").write_bytes(b"same")
+        (tmp_path / f"{name}.dat").write_bytes(content)
+    one, two = (Example("ecg", "set", tmp_path / f"{n}.hea", "ecg", "val", n, {}) for n in ("1", "2"))
+    assert duplicates([one], [two]) == ()
+    assert duplicates([one], [one]) == (("1.hea", "1.hea"),)
+
+
+def test_every_data_set_says_where_it_comes_from():
+    assert set(LICENCES) == set(ORIGINS) == set(DATASETS) - MEASURE_ONLY
+    for name, origin in ORIGINS.items():
+        assert origin.cite
+        assert origin.links
+        assert origin.unit
+        if "CC BY 4.0" in LICENCES[name]:
+            assert "https://creativecommons.org/licenses/by/4.0/" in origin.links
+
+
 def test_strangers_are_apart():
     assert len(out_of_scope_examples(RECIPE, "xray")) == 160
     assert len(out_of_scope_examples(RECIPE, "ct")) == 200

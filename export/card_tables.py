@@ -1,0 +1,152 @@
+"""The tables of the model card, each from the figures that it shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from dicom_node.bundle.catalogue import FindingEntry
+from export.calibrate import CalibrationData
+from export.dicom import SliceFigures
+from export.measure import FindingFigures, ScopeFigures, SilentFigures
+from export.parity import Parity
+from export.said import Rate
+from m3bind.metrics import Estimate
+
+SINGLE: Mapping[str, str] = {
+    "radiograph": "films",
+    "ct": "slices",
+    "retina": "photographs",
+    "ecg": "records",
+    "slide": "tiles",
+}
+"""What one example is, by reader."""
+TOGETHER: Mapping[str, str] = {"ct": "series, put together", "slide": "slides, put together"}
+"""What a view is where it is many samples."""
+
+
+def findings_table(
+    findings: Sequence[FindingEntry], figures: Sequence[FindingFigures], readers: Mapping[str, str]
+) -> str:
+    """What is reported; `readers` by modality."""
+    rows = [
+        "| finding | code | of | n | positive | AUC (95 % CI) | AUC among the ill (95 % CI) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for entry, figure in zip(findings, figures, strict=True):
+        control = "general" if figure.control is None else _estimate(figure.control)
+        rows.append(
+            f"| {figure.name} (`{figure.id}`) | {entry.code.value} {entry.code.scheme} "
+            f"| {SINGLE[readers[entry.modality]]} | {figure.auc.n} | {figure.auc.positives} "
+            f"| {_estimate(figure.auc)} | {control} |"
+        )
+    return "\n".join(rows)
+
+
+def said_table(figures: Sequence[FindingFigures], readers: Mapping[str, str]) -> str:
+    """One row for each finding and data set."""
+    rows = [
+        "| finding | data set | views | present | out of scope | abstained | sensitivity (95 % CI) | decided "
+        "| specificity (95 % CI) | ECE |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for figure in figures:
+        reader = readers[figure.id.split(".")[0]]
+        for said in figure.said:
+            unit = (TOGETHER if said.simulated else SINGLE)[reader]
+            rows.append(
+                f"| `{figure.id}` | {said.dataset} | {said.views} {unit} | {said.present} "
+                f"| {said.out_of_scope} | {said.abstained} | {_rate(said.sensitivity)} "
+                f"| {_number(said.sensitivity_decided)} | {_rate(said.specificity)} "
+                f"| {_number(said.calibration_error)} |"
+            )
+    return "\n".join(rows)
+
+
+def curve_table(figures: Sequence[FindingFigures]) -> str:
+    """One row for each finding of a modality whose views are many samples."""
+    rows = ["| finding | samples of a view | called present, by affected samples |", "|---|---|---|"]
+    for figure in figures:
+        if figure.curve:
+            points = ", ".join(f"{point.affected}: {point.called:.2f}" for point in figure.curve)
+            rows.append(f"| `{figure.id}` | {figure.curve[0].of} | {points} |")
+    return "\n".join(rows)
+
+
+def slice_lines(figures: Sequence[SliceFigures]) -> list[str]:
+    """One paragraph for each finding that was tried on real slices."""
+    return [
+        f"Real DICOM slices (`{each.id}`): of {each.n} of as many patients with lung cancer, not chosen for "
+        f"showing it, {each.in_scope} are in scope and {each.present} are called present, at "
+        f"{_number(each.lowest)} to {_number(each.highest)}. No slice of a healthy person was at hand: "
+        "**the specificity on DICOM CT is unknown**, and may be nil."
+        for each in figures
+    ]
+
+
+def calibration_table(findings: Sequence[FindingEntry], data: Sequence[CalibrationData]) -> str:
+    """Thresholds, and what they rest on."""
+    rows = [
+        "| finding | present from | unsure from | examples | positive | prevalence | groups "
+        "| positive groups |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for entry, each in zip(findings, data, strict=True):
+        unsure = "-" if entry.unsure_from is None else _number(entry.unsure_from)
+        rows.append(
+            f"| `{entry.id}` | {_number(entry.threshold)} | {unsure} | {each.n} | {each.positives} "
+            f"| {100 * each.prevalence:.0f} % | {each.groups} | {each.positive_groups} |"
+        )
+    return "\n".join(rows)
+
+
+def silent_table(figures: Sequence[SilentFigures]) -> str:
+    """What is known and not reported, and why."""
+    if not figures:
+        return "None."
+    rows = [
+        "| finding | n | positive | AUC (95 % CI) | AUC among the ill (95 % CI) | why not |",
+        "|---|---|---|---|---|---|",
+    ]
+    for each in figures:
+        auc = "-" if each.auc is None else _estimate(each.auc)
+        control = "-" if each.control is None else _estimate(each.control)
+        n, positives = ("-", "-") if each.auc is None else (str(each.auc.n), str(each.auc.positives))
+        rows.append(f"| {each.name} `{each.id}` | {n} | {positives} | {auc} | {control} | {each.why} |")
+    return "\n".join(rows)
+
+
+def scope_table(scope: Sequence[ScopeFigures]) -> str:
+    """One row for each modality."""
+    rows = ["| modality | held out | kept | strangers | refused |", "|---|---|---|---|---|"]
+    for each in scope:
+        refused = "not measured" if each.refused is None else _number(each.refused)
+        rows.append(
+            f"| {each.modality} | {each.n} | {_number(each.kept)} | {each.strangers or '-'} | {refused} |"
+        )
+    return "\n".join(rows)
+
+
+def parity_table(parity: Mapping[str, Parity]) -> str:
+    """One row for each graph."""
+    rows = ["| graph | inputs | difference | cosine, mean | cosine, least |", "|---|---|---|---|---|"]
+    for name, each in parity.items():
+        rows.append(
+            f"| {name} | {each.n} | {each.difference:.1e} | {each.centred_cosine:.4f} "
+            f"| {each.lowest_centred_cosine:.4f} |"
+        )
+    return "\n".join(rows)
+
+
+def _estimate(told: Estimate) -> str:
+    return f"{_number(told.value)} ({_number(told.low)} to {_number(told.high)})"
+
+
+def _rate(told: Rate) -> str:
+    if math.isnan(told.value):
+        return "-"
+    return f"{told.value:.2f} ({told.low:.2f} to {told.high:.2f})"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"

@@ -1,0 +1,184 @@
+"""What the bundle says of views whose truth is known: sensitivity, specificity, abstention, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dicom_node.bundle.catalogue import FindingEntry
+from dicom_node.bundle.manifest import Encoder
+from dicom_node.findings.assess import Knowledge, assess
+from dicom_node.records import (
+    Assessment,
+    BundleIdentity,
+    Finding,
+    Presence,
+    Sample,
+    SourceRef,
+    StudyRead,
+    View,
+    ViewVectors,
+)
+from export.views import CURVE, LabelledView, affected_views, labelled_views, simulated, view_size
+from m3bind.data.examples import Example
+from m3bind.metrics import resampled_weights
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int8]
+
+BINS = 10
+BOOTSTRAP = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A part with its 95 % bootstrap interval over patients or groups; all nan for none of nothing."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Of one finding on the views of one data set."""
+
+    dataset: str
+    simulated: bool
+    """Put together from single samples (`views.py`)."""
+    views: int
+    present: int
+    out_of_scope: int
+    abstained: int
+    sensitivity: Rate
+    """Of the present, called present; abstention and out of scope count as a miss."""
+    sensitivity_decided: float
+    """Of the present that were decided."""
+    specificity: Rate
+    """Of the absent that were decided, called absent."""
+    calibration_error: float
+    """Expected calibration error, 10 bins of equal width, over all in scope."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Of a view put together."""
+
+    affected: int
+    of: int
+    called: float
+    """Part of the views called present."""
+
+
+def assessment(modality: str, embeddings: Floats, known: Knowledge) -> Assessment:
+    """What the node would say of one view, of samples `embeddings` (N, D)."""
+    sample = Sample(np.zeros((1, 1, 1), dtype=np.float32), _NOWHERE)
+    view = View(modality, "2.25.2", (sample,) * len(embeddings), (_NOWHERE,))
+    vectors = ViewVectors(embeddings, None)
+    return assess("2.25.3", StudyRead((view,), ()), [vectors], {modality: known}, _NOBODY, {})
+
+
+_NOWHERE = SourceRef("1.2.840.10008.5.1.4.1.1.7", "2.25.1")
+_NOBODY = BundleIdentity("in-the-making", "0.0.0", "0" * 64)
+
+
+def judge(entry: FindingEntry, embeddings: Floats, known: Knowledge) -> Finding | None:
+    """What is said of one finding of one view; None where out of scope."""
+    made = assessment(entry.modality, embeddings, known)
+    return next((finding for finding in made.findings if finding.id == entry.id), None)
+
+
+def measure_said(
+    entry: FindingEntry,
+    examples: Sequence[Example],
+    labels: Labels,
+    embeddings: Floats,
+    encoder: Encoder,
+    known: Knowledge,
+) -> tuple[Said, ...]:
+    """One for each data set whose labels tell the finding; `labels` (N,) and `embeddings` (N, D) of
+    `examples`."""
+    groups = [example.group for example in examples]
+    told = []
+    for name in sorted({example.dataset for example in examples}):
+        inside = np.array([example.dataset == name for example in examples])
+        views = labelled_views(encoder, np.where(inside, labels, -1).astype(np.int8), groups)
+        if views:
+            judged = [judge(entry, embeddings[view.rows], known) for view in views]
+            told.append(_said(name, simulated(encoder), views, judged))
+    return tuple(told)
+
+
+def curve(
+    entry: FindingEntry,
+    examples: Sequence[Example],
+    labels: Labels,
+    embeddings: Floats,
+    encoder: Encoder,
+    known: Knowledge,
+) -> tuple[Point, ...]:
+    """How often the finding is called present, by how many samples of a view have it; likewise."""
+    if not simulated(encoder):
+        return ()
+    size, pooled = view_size(encoder)
+    groups = [example.group for example in examples]
+    points = []
+    for affected in CURVE:
+        views = affected_views(encoder, labels, groups, affected) if affected <= pooled else ()
+        if views:
+            said = [_says(judge(entry, embeddings[v.rows], known), Presence.PRESENT) for v in views]
+            points.append(Point(affected, size, float(np.mean(said))))
+    return tuple(points)
+
+
+def _said(
+    dataset: str, put_together: bool, views: Sequence[LabelledView], judged: Sequence[Finding | None]
+) -> Said:
+    present = np.array([view.present for view in views], dtype=bool)
+    groups = np.unique(np.array([view.group for view in views]), return_inverse=True)[1].astype(np.int64)
+    in_scope = np.array([each is not None for each in judged], dtype=bool)
+    unsure = np.array([_says(each, Presence.UNSURE) for each in judged], dtype=bool)
+    positive = np.array([_says(each, Presence.PRESENT) for each in judged], dtype=bool)
+    decided = in_scope & ~unsure
+    probabilities = np.array([0.0 if each is None else each.probability for each in judged])
+    return Said(
+        dataset=dataset,
+        simulated=put_together,
+        views=len(views),
+        present=int(present.sum()),
+        out_of_scope=int((~in_scope).sum()),
+        abstained=int(unsure.sum()),
+        sensitivity=rate(positive[present], groups[present]),
+        sensitivity_decided=rate(positive[decided & present], groups[decided & present]).value,
+        specificity=rate(~positive[decided & ~present], groups[decided & ~present]),
+        calibration_error=calibration_error(probabilities[in_scope], present[in_scope]),
+    )
+
+
+def rate(hits: NDArray[np.bool_], groups: NDArray[np.int64]) -> Rate:
+    """The part of `hits` (N,), with a percentile bootstrap over `groups` (N,)."""
+    if len(hits) == 0:
+        return Rate(float("nan"), float("nan"), float("nan"))
+    weights = resampled_weights(groups, BOOTSTRAP, seed=0)
+    low, high = np.percentile((weights * hits).sum(axis=1) / weights.sum(axis=1), [2.5, 97.5])
+    return Rate(float(hits.mean()), float(low), float(high))
+
+
+def calibration_error(probabilities: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
+    """Mean distance between what was said and what was so, over bins, weighted by their size (Guo et al.
+    2017, arXiv 1706.04599). Both (N,); nan for N = 0."""
+    if len(probabilities) == 0:
+        return float("nan")
+    bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
+    gaps = [
+        abs(probabilities[bins == b].mean() - present[bins == b].mean()) * (bins == b).mean()
+        for b in np.unique(bins)
+    ]
+    return float(sum(gaps))
+
+
+def _says(finding: Finding | None, presence: Presence) -> bool:
+    return finding is not None and finding.presence is presence
