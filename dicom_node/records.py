@@ -180,6 +180,8 @@ class Finding:
     """Index into Assessment.views of the view with the highest probability."""
     evidence: tuple[Evidence, ...] = ()
     laterality: str | None = None
+    unsure_from: float | None = None
+    """The lower threshold: from here up to `threshold` the model abstains. None: it has none."""
 
 
 class Status(StrEnum):

@@ -169,6 +169,7 @@ def _score(entry: FindingEntry, margin: float, view: View, index: int) -> Findin
         series_uid=view.series_uid,
         view=index,
         laterality=view.laterality,
+        unsure_from=entry.unsure_from,
     )
 
 

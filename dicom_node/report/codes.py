@@ -40,6 +40,11 @@ PRESENCE_VALUES: Mapping[Presence, Code] = MappingProxyType(
     {Presence.PRESENT: PRESENT, Presence.ABSENT: ABSENT, Presence.UNSURE: UNDETERMINED}
 )
 """CID 240 Present-Absent."""
+PRESENCE_WORDS: Mapping[Presence, str] = MappingProxyType(
+    {Presence.PRESENT: "present", Presence.ABSENT: "not detected", Presence.UNSURE: "undetermined"}
+)
+"""What people read. CID 240 has no code for "not detected", which is all that a model can say."""
+SIDE_WORDS: Mapping[str, str] = MappingProxyType({"L": "left", "R": "right", "B": "both sides"})
 PROBABILITY = Code("122157", "DCM", "Probability")
 """Name of the NUM. (111047, DCM) is the probability of cancer and (111012, DCM) how certain a device is of
 a finding that it made: neither can be said of a finding that is absent."""

@@ -43,9 +43,15 @@ CONTAINS = RelationshipTypeValues.CONTAINS
 
 STANDING = f"{DISCLAIMER} Computed by software and not verified by a person."
 HOW_TO_READ = (
-    "Present: the probability is at or above the threshold of the finding. Undetermined: the software "
-    "abstains; the probability lies between the two thresholds of the finding, or above both while a finding "
-    "that excludes it lies further above its own. Absent: it lies below."
+    "Present: the probability is at or above the decision threshold of the finding. Undetermined: the "
+    "software abstains; the probability lies between the lower and the decision threshold of the finding, "
+    "which stand with its algorithm, or above both while a finding that excludes it lies further above its "
+    "own. Absent: it lies below."
+)
+NOT_DETECTED = "Absent means not detected: it rules nothing out."
+PREVALENCE = (
+    "A probability holds where a finding is as frequent as in the data that it was calibrated on, which is "
+    "far more frequent than in most practices. Where it is rarer, the true probability is lower."
 )
 
 RANK = {Presence.PRESENT: 0, Presence.UNSURE: 1, Presence.ABSENT: 2}
@@ -141,7 +147,7 @@ def _imaging_measurements(
     container = ContainerContentItem(name=concept(codes.IMAGING_MEASUREMENTS), relationship_type=CONTAINS)
     items: list[ContentItem] = [*algorithm(assessment, context, f"bundle sha256 {assessment.bundle.digest}")]
     for finding in in_reading_order(assessment.findings):
-        threshold = f"decision threshold {100 * finding.threshold:.2f} %"
+        threshold = _thresholds(finding)
         items.append(
             finding_group(
                 finding,
@@ -155,11 +161,19 @@ def _imaging_measurements(
     return container
 
 
+def _thresholds(finding: Finding) -> str:
+    """What decides between present, undetermined and absent."""
+    decision = f"decision threshold {100 * finding.threshold:.2f} %"
+    if finding.unsure_from is None:
+        return decision
+    return f"{decision}, lower threshold {100 * finding.unsure_from:.2f} %"
+
+
 def comments(assessment: Assessment) -> list[str]:
     """What a reader must know beside the findings. No patient data."""
     texts = [STANDING]
     if assessment.findings:
-        texts.append(HOW_TO_READ)
+        texts += [HOW_TO_READ, NOT_DETECTED, PREVALENCE]
     if assessment.status is not Status.REPORTED:
         texts.append(f"Nothing was reported: {assessment.reason or assessment.status.value}")
     for view in assessment.views:

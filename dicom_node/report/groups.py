@@ -10,9 +10,9 @@ a region for an error; viewers look for the SCOORD under the NUM in any case.
 
 Whether a finding is there is said twice in codes, and once in words, so that no reader takes an absent
 finding for a present one: the Finding itself is modified by TID 1350 (`Presence of property`), the group
-has the qualitative evaluation `Presence`, and the tracking identifier spells it out. All three come from
-`Finding.presence`. PixelMed, whose tables are older than both rows, warns of "Content Item not in template"
-for them, which is no error: the template is extensible. A group without a Finding for what is absent was
+has the qualitative evaluation `Presence`, and the tracking identifier spells it out, where what the codes
+call absent is "not detected". All three come from `Finding.presence`. PixelMed, whose tables are older than
+both rows, warns of "Content Item not in template" for them, which is no error: the template is extensible. A group without a Finding for what is absent was
 the alternative; it would leave readers that look for the Finding with a number and no name.
 
 What viewers are particular about (the tracking identifier, where the SCOORD stands) is decided in
@@ -95,7 +95,9 @@ class _Region:
 
 def tracking_identifier(finding: Finding) -> str:
     """What lists and labels of viewers show for a group (TID 4108 row 1)."""
-    return f"{finding.name}: {codes.PRESENCE_VALUES[finding.presence].meaning.lower()}"
+    side = codes.SIDE_WORDS.get(finding.laterality or "")
+    name = finding.name if side is None else f"{finding.name} ({side})"
+    return f"{name}: {codes.PRESENCE_WORDS[finding.presence]}"
 
 
 def finding_group(

@@ -98,6 +98,7 @@ def test_the_model_abstains_between_its_two_thresholds() -> None:
     made = judge((view(), low), known=knowledge(unsure_from=0.3))
     assert made.findings[0].probability == pytest.approx(0.5)
     assert made.findings[0].presence is Presence.UNSURE
+    assert (made.findings[0].unsure_from, made.findings[0].threshold) == (0.3, 0.6)
     assert made.findings[0].evidence != ()
     assert judge((view(), low)).findings[0].presence is Presence.ABSENT
 

@@ -7,7 +7,14 @@ from pydicom.dataset import Dataset
 
 from dicom_node.records import Presence, Skipped, Status
 from dicom_node.report import codes
-from dicom_node.report.content import STANDING, comments, in_reading_order
+from dicom_node.report.content import (
+    HOW_TO_READ,
+    NOT_DETECTED,
+    PREVALENCE,
+    STANDING,
+    comments,
+    in_reading_order,
+)
 from dicom_node.report.document import build_report, encode_part10
 from tests.support.assessments import BUNDLE, DEVICE, DIGEST, assessment_of, context_of
 from tests.support.sources import SOURCES, sm
@@ -73,6 +80,13 @@ def test_it_says_that_it_is_no_medical_device(report: Dataset) -> None:
     texts = [value_of(i) for i in children(only(report, codes.QUALITATIVE_EVALUATIONS), codes.COMMENT)]
     assert texts[0] == STANDING
     assert any("window taken from the object" in str(text) for text in texts)
+
+
+def test_it_says_what_its_words_and_numbers_are_worth(report: Dataset) -> None:
+    texts = [value_of(i) for i in children(only(report, codes.QUALITATIVE_EVALUATIONS), codes.COMMENT)]
+    assert texts[1:4] == [HOW_TO_READ, NOT_DETECTED, PREVALENCE]
+    assert NOT_DETECTED == "Absent means not detected: it rules nothing out."
+    assert "as frequent as in the data that it was calibrated on" in PREVALENCE
 
 
 def test_every_item_below_the_root_has_a_relationship(report: Dataset) -> None:

@@ -84,7 +84,8 @@ def test_presence_is_said_three_times_alike(groups: list[tuple[Dataset, Finding]
         assert modifier.RelationshipType == "HAS CONCEPT MOD"
         assert value_of(modifier) == (expected.value, expected.scheme)
         assert value_of(only(group, codes.PRESENCE)) == (expected.value, expected.scheme)
-        assert str(value_of(only(group, TRACKING_IDENTIFIER))).endswith(f": {expected.meaning.lower()}")
+        words = {"Present": "present", "Absent": "not detected", "Undetermined": "undetermined"}
+        assert str(value_of(only(group, TRACKING_IDENTIFIER))).endswith(f": {words[expected.meaning]}")
         said.add(expected)
     assert len(said) == 3
 
@@ -100,6 +101,22 @@ def test_every_group_names_the_algorithm_and_its_threshold(groups: list[tuple[Da
         assert told["111001"] == BUNDLE.name
         assert told["111003"] == BUNDLE.version
         assert told["111002"] == f"decision threshold {100 * finding.threshold:.2f} %"
+
+
+def test_the_lower_threshold_is_told_where_there_is_one() -> None:
+    for group, finding in groups_of("cr", unsure_from=0.335):
+        told = {i.ConceptNameCodeSequence[0].CodeValue: i.TextValue for i in of_type(group, "TEXT")}
+        assert (
+            told["111002"] == f"decision threshold {100 * finding.threshold:.2f} %, lower threshold 33.50 %"
+        )
+
+
+@pytest.mark.parametrize(
+    ("side", "words"), [("L", " (left)"), ("R", " (right)"), ("B", " (both sides)"), (None, "")]
+)
+def test_the_words_tell_the_two_eyes_apart(side: str | None, words: str) -> None:
+    for group, finding in groups_of("op", laterality=side):
+        assert str(value_of(only(group, TRACKING_IDENTIFIER))).startswith(f"{finding.name}{words}: ")
 
 
 def test_every_group_points_at_its_source(groups: list[tuple[Dataset, Finding]]) -> None:
