@@ -3,7 +3,9 @@
 files -> instances by study -> assess_study -> <study UID>.json and, where reported, <study UID>.dcm
 
 Reports that this software made before are told as skipped and are no part of what a report's identity is
-derived from: the same images give the same report however often they are analysed, and wherever to.
+derived from: the same images give a report of the same identity however often this version analyses them on
+this machine, and wherever to. Where the folder holds that report already it is kept, byte for byte: one SOP
+Instance UID names one object.
 """
 
 from __future__ import annotations
@@ -143,9 +145,26 @@ def _analyse_study(
             device=this_device(platform.node() or "localhost", "dicom-node analyse"),
         )
         report_path = out / f"{study_uid}.dcm"
-        report_path.write_bytes(report.part10)
+        if _instance_in(report_path) != report.sop_instance_uid:
+            _write_whole(report_path, report.part10)
     json_path = out / f"{study_uid}.json"
     json_path.write_text(
         json.dumps(assessment_to_json(assessment), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     return Outcome(study_uid, assessment, None, json_path, report_path)
+
+
+def _instance_in(path: Path) -> str | None:
+    """The SOP Instance UID of the report that an earlier run left there; None where it left none."""
+    try:
+        with parsing("broken-header", "Its data set cannot be parsed."):
+            return str(dcmread(path, specific_tags=["SOPInstanceUID"]).get("SOPInstanceUID"))
+    except (OSError, UnreadableObjectError):
+        return None
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Whole or not at all, so that what is found there later may be kept."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.write_bytes(content)
+    draft.replace(path)

@@ -151,13 +151,15 @@ def write_report(
     created: datetime,
     predecessors: Sequence[StoredReport],
     device: DeviceObserver,
+    number: int = 1,
 ) -> WrittenReport:
-    """The SR of an assessment. The same arguments give the same bytes.
+    """The SR of an assessment; `number` counts the reports of its series. The same arguments give the same
+    bytes.
 
     Raises ReportError where the facts cannot be told as a standard SR.
     """
     digests = [instance.sha256 for instance in without_documents(instances)]
-    uids = report_uids(assessment.study_uid, assessment.bundle.digest, digests)
+    uids = report_uids(assessment.study_uid, assessment.bundle.digest, digests, device)
     context = ReportContext(
         uids=uids,
         created=created,
@@ -166,6 +168,7 @@ def write_report(
             PriorReport(prior.study_uid, prior.series_uid, prior.sop_class_uid, prior.sop_instance_uid)
             for prior in predecessors
         ),
+        instance_number=number,
     )
     from dicom_node.report.document import build_report
 
@@ -285,6 +288,7 @@ class Pipeline:
             created=job.created_at.astimezone(),
             predecessors=job.predecessors,
             device=self._device,
+            number=job.revision,
         )
         return self._shelf.store_report(
             written.part10,

@@ -76,6 +76,7 @@ class ReportContext:
     series_number: int = 900
     """High, so that viewers list it after the images."""
     instance_number: int = 1
+    """Of the report within its series."""
     series_description: str = SERIES_DESCRIPTION
     form: ReportForm = ReportForm.COMPREHENSIVE_3D
 
@@ -89,19 +90,22 @@ def derived_uid(*parts: str) -> str:
     return f"2.25.{uuid.uuid5(NAMESPACE, chr(10).join(parts)).int}"
 
 
-def report_uids(study_uid: str, bundle_digest: str, instance_digests: Iterable[str]) -> ReportUids:
-    """The identity of the report that this bundle makes of these instances of this study.
+def report_uids(
+    study_uid: str, bundle_digest: str, instance_digests: Iterable[str], device: DeviceObserver
+) -> ReportUids:
+    """The identity of the report that this bundle, run by this device, makes of these instances of a study.
 
     The order of the digests, and repeats among them, do not matter: a repeated job makes the same object.
-    One bundle's reports of one study share a series; an instance more makes another report in it.
-    Raises ReportError without a digest.
+    What a device and a version of its software write differs from what another one does, so they are part of
+    the identity, and of that of the series, whose equipment they are. One bundle's reports of one study share
+    a series; an instance more makes another report in it. Raises ReportError without a digest.
     """
     digests = sorted(set(instance_digests))
     if not digests:
         raise ReportError("A report needs at least one source instance to derive its UIDs from")
+    maker = (study_uid, bundle_digest, device.uid, device.software_version)
     return ReportUids(
-        series_uid=derived_uid("series", study_uid, bundle_digest),
-        sop_instance_uid=derived_uid("report", study_uid, bundle_digest, *digests),
+        series_uid=derived_uid("series", *maker), sop_instance_uid=derived_uid("report", *maker, *digests)
     )
 
 

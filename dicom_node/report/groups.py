@@ -12,8 +12,9 @@ Whether a finding is there is said twice in codes, and once in words, so that no
 finding for a present one: the Finding itself is modified by TID 1350 (`Presence of property`), the group
 has the qualitative evaluation `Presence`, and the tracking identifier spells it out, where what the codes
 call absent is "not detected". All three come from `Finding.presence`. PixelMed, whose tables are older than
-both rows, warns of "Content Item not in template" for them, which is no error: the template is extensible. A group without a Finding for what is absent was
-the alternative; it would leave readers that look for the Finding with a number and no name.
+both rows, warns of "Content Item not in template" for them, which is no error: the template is extensible.
+A group without a Finding for what is absent was the alternative; it would leave readers that look for the
+Finding with a number and no name.
 
 What viewers are particular about (the tracking identifier, where the SCOORD stands) is decided in
 `tracking_identifier` and `finding_group`, nowhere else.

@@ -158,6 +158,8 @@ def test_a_study_that_grew_gets_a_report_that_names_the_earlier_one(
             pipeline.deliver_report(report.sop_instance_uid, archive.name)
             store.delivery_succeeded(report.sop_instance_uid, archive.name)
     first, second = store.reports(uid)
+    assert first.series_uid == second.series_uid
+    assert [dcmread(report.path).InstanceNumber for report in (first, second)] == [1, 2]
     predecessors = dcmread(second.path).PredecessorDocumentsSequence
     named = predecessors[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID
     assert named == first.sop_instance_uid

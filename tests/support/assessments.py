@@ -153,5 +153,6 @@ def assessment_of(
 
 def context_of(headers: Sequence[Dataset], **changes: Any) -> ReportContext:
     """The context that a job would give; `changes` replace fields."""
-    uids = report_uids(str(headers[0].StudyInstanceUID), DIGEST, [str(h.SOPInstanceUID) for h in headers])
+    instances = [str(header.SOPInstanceUID) for header in headers]
+    uids = report_uids(str(headers[0].StudyInstanceUID), DIGEST, instances, DEVICE)
     return ReportContext(**{"uids": uids, "created": CREATED, "device": DEVICE, **changes})

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -89,6 +89,37 @@ def test_a_second_run_into_a_folder_of_the_input_makes_the_same_report(engine: E
     assert not [item for item in found.not_dicom if item.path.suffix == ".json"]
     (second,) = run(engine, [ecg], ecg / "reports")
     assert report_uid(second) == uid
+
+
+def test_a_report_that_is_there_already_is_kept(engine: Engine, ecg: Path, tmp_path: Path) -> None:
+    """Made again it would hold another time under the same SOP Instance UID."""
+    found, out = find_studies([ecg]), tmp_path / "out"
+    (first,) = analyse(found, engine, out, now=lambda: NOW)
+    assert first.report_path is not None
+    kept = first.report_path.read_bytes()
+    (second,) = analyse(found, engine, out, now=lambda: NOW + timedelta(hours=1))
+    assert second.report_path == first.report_path
+    assert first.report_path.read_bytes() == kept
+    assert sorted(path.suffix for path in out.iterdir()) == [".dcm", ".json"]
+
+
+def test_a_report_of_another_version_replaces_the_one_that_is_there(
+    engine: Engine, ecg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = run(engine, [ecg], tmp_path)
+    uid = report_uid(first)
+    monkeypatch.setattr("dicom_node.pipeline.version", lambda _package: "9.9.9")
+    (second,) = run(engine, [ecg], tmp_path)
+    assert report_uid(second) != uid
+
+
+@pytest.mark.parametrize("left", [b"", b"cut", b"\0" * 128 + b"DICM"])
+def test_what_is_no_report_is_replaced(engine: Engine, ecg: Path, tmp_path: Path, left: bytes) -> None:
+    (study,) = find_studies([ecg]).studies
+    (tmp_path / f"{study}.dcm").write_bytes(left)
+    (outcome,) = run(engine, [ecg], tmp_path)
+    assert outcome.report_path == tmp_path / f"{study}.dcm"
+    assert report_uid(outcome).startswith("2.25.")
 
 
 def test_our_own_reports_among_the_input_are_told_as_skipped(
