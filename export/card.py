@@ -26,8 +26,8 @@ LIMITS = (
     "than real ones.",
     "CT: the training slices are 8-bit JPEG files whose window had to be inferred, and slices of either "
     "kind come from few patients. The encoder also looks at the background and the field of view.",
-    "The findings of one modality share most of their score: beside one finding, another of the same "
-    "modality is often high as well.",
+    "The findings of radiographs and of fundus photographs, and to a lesser degree those of ECGs, share most "
+    "of their score: where one is high, the others often are.",
     "Thresholds rest on a calibration split with few positives for rare findings; see Calibration.",
     "Absent means not detected: it rules nothing out, as the sensitivities show. What is not in the first "
     "table cannot be found at all; absence of a finding here is no statement of health.",
@@ -118,12 +118,12 @@ was made on the very split these figures are of. It keeps the bundle silent wher
 nothing, and it flatters the figures of what was kept."""
 
 _SAID = """\
-Of views in scope, at the thresholds of the bundle. Sensitivity counts every view with the finding on which
-the model abstains, or which it holds to be out of scope, as a miss; decided: without those. Specificity is of
-the views it decides. ECE: expected calibration error, 10 bins. Intervals: 95 %, bootstrap over patients or
-groups. Series and slides are put together from single slices and tiles of val (see Limits): one group without
-the finding, in which, where present, exactly the part that pooling looks at is replaced by samples of one
-group with it. That is the best case."""
+AUC is of single examples, as above; the rest is of views, at the thresholds of the bundle. Sensitivity counts
+every view with the finding on which the model abstains, or which it holds to be out of scope, as a miss;
+decided: without those. Specificity is of the views it decides. ECE: expected calibration error, 10 bins, of
+views in scope. Intervals: 95 %, bootstrap over patients or groups. Series and slides are put together from
+single slices and tiles of val (see Limits): one group without the finding, in which, where present, exactly
+the part that pooling looks at is replaced by samples of one group with it. That is the best case."""
 
 _CALIBRATION = f"""\
 A probability is true at the prevalence of the examples it was calibrated on, which are not the patients of
@@ -164,7 +164,7 @@ def _curve(figures: Sequence[FindingFigures]) -> list[str]:
         return []
     told = (
         "Fewer affected samples are found less often. Part of the views called present, by how many samples "
-        "of a view have the finding (0: false alarms):"
+        "of a view have the finding (0: false alarms; what is out of scope is not called):"
     )
     return [told, tables.curve_table(figures)]
 

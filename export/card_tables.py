@@ -46,16 +46,18 @@ def findings_table(
 def said_table(figures: Sequence[FindingFigures], readers: Mapping[str, str]) -> str:
     """One row for each finding and data set."""
     rows = [
-        "| finding | data set | views | present | out of scope | abstained | sensitivity (95 % CI) | decided "
-        "| specificity (95 % CI) | ECE |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| finding | data set | AUC (95 % CI) | views | present | out of scope | abstained "
+        "| sensitivity (95 % CI) | decided | specificity (95 % CI) | ECE |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for figure in figures:
         reader = readers[figure.id.split(".")[0]]
         for said in figure.said:
+            auc = figure.auc_by_dataset[said.dataset]
             unit = (TOGETHER if said.simulated else SINGLE)[reader]
             rows.append(
-                f"| `{figure.id}` | {said.dataset} | {said.views} {unit} | {said.present} "
+                f"| `{figure.id}` | {said.dataset} | {'-' if auc is None else _estimate(auc)} "
+                f"| {said.views} {unit} | {said.present} "
                 f"| {said.out_of_scope} | {said.abstained} | {_rate(said.sensitivity)} "
                 f"| {_number(said.sensitivity_decided)} | {_rate(said.specificity)} "
                 f"| {_number(said.calibration_error)} |"
@@ -77,8 +79,9 @@ def slice_lines(figures: Sequence[SliceFigures]) -> list[str]:
     """One paragraph for each finding that was tried on real slices."""
     return [
         f"Real DICOM slices (`{each.id}`): of {each.n} of as many patients with lung cancer, not chosen for "
-        f"showing it, {each.in_scope} are in scope and {each.present} are called present, at "
-        f"{_number(each.lowest)} to {_number(each.highest)}. No slice of a healthy person was at hand: "
+        f"showing it, {each.present} lie above the threshold, at {_number(each.lowest)} to "
+        f"{_number(each.highest)}; taken one by one, {each.n - each.in_scope} would be out of scope. No "
+        "slice of a healthy person was at hand: "
         "**the specificity on DICOM CT is unknown**, and may be nil."
         for each in figures
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -32,8 +32,9 @@ class SliceFigures:
     n: int
     in_scope: int
     present: int
+    """Called present, were nothing out of scope."""
     lowest: float
-    """Probability; nan where none is in scope."""
+    """Probability, likewise."""
     highest: float
 
 
@@ -75,9 +76,10 @@ def measure_slices(
     vectors = [encode_samples(runner, [s.values for s in v.samples], encoder.input_shape) for v in views]
     figures = []
     for entry in known.findings if views else ():
-        judged = [judge(entry, each.embeddings, known) for each in vectors]
+        in_scope = sum(judge(entry, each.embeddings, known) is not None for each in vectors)
+        judged = [judge(entry, each.embeddings, replace(known, scope=None)) for each in vectors]
         said = [finding for finding in judged if finding is not None]
-        likely = [finding.probability for finding in said] or [float("nan")]
         present = sum(finding.presence is Presence.PRESENT for finding in said)
-        figures.append(SliceFigures(entry.id, len(views), len(said), present, min(likely), max(likely)))
+        likely = [finding.probability for finding in said]
+        figures.append(SliceFigures(entry.id, len(views), in_scope, present, min(likely), max(likely)))
     return tuple(figures)

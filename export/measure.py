@@ -39,6 +39,8 @@ class FindingFigures:
     """Of single samples; pairs within one data set only, 95 % bootstrap by patient or group."""
     control: Estimate | None
     """The same among those alone who have any finding of the modality; None for a general finding."""
+    auc_by_dataset: dict[str, Estimate | None]
+    """None where a data set lacks one of the classes."""
     said: tuple[Said, ...]
     """What is said of views, one for each data set that knows the finding."""
     curve: tuple[Point, ...]
@@ -112,13 +114,23 @@ def measure_findings(
             raise ValueError(f"{entry.id} cannot be measured: {SPLIT} lacks one of the classes.")
         general = any(spec.general for spec in illnesses_of(entry.modality) if spec.id == entry.id)
         among = ill(examples, entry.modality)
+        said = measure_said(entry, examples, labels, embeddings, encoder, known)
         figures.append(
             FindingFigures(
                 id=entry.id,
                 name=entry.name,
                 auc=auc,
                 control=None if general else estimate(margins[:, column], labels, examples, among),
-                said=measure_said(entry, examples, labels, embeddings, encoder, known),
+                auc_by_dataset={
+                    each.dataset: estimate(
+                        margins[:, column],
+                        labels,
+                        examples,
+                        np.array([example.dataset == each.dataset for example in examples]),
+                    )
+                    for each in said
+                },
+                said=said,
                 curve=curve(entry, examples, labels, embeddings, encoder, known),
             )
         )

@@ -136,6 +136,7 @@ def test_data_sets_are_told_apart() -> None:
     (figures,) = measure_findings(examples, rows(*margins), ENCODER, knowledge())
     easy, hard = figures.said
     assert (easy.dataset, easy.sensitivity.value, easy.specificity.value) == ("easy", 1.0, 1.0)
+    assert [figures.auc_by_dataset[name].value for name in ("easy", "hard")] == [1.0, 0.0]  # type: ignore[union-attr]
     assert (hard.dataset, hard.sensitivity.value, hard.specificity.value) == ("hard", 0.0, 0.0)
 
 
