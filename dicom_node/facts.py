@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dicom_node.records import Assessment, Evidence, Finding, Presence, SourceRef
 
 DISCLAIMER = "Not a medical device. For research only."
 """Goes with every result, whatever its form."""
+
+
+SIDES = {"L": "left", "R": "right", "B": "both sides"}
+"""`laterality` in words."""
+
+
+def finding_name(finding: Mapping[str, Any]) -> str:
+    """`Diabetic retinopathy (left)`: a finding in its JSON form by name, with its side where that is known."""
+    side = SIDES.get(finding.get("laterality") or "")
+    return f"{finding['name']} ({side})" if side else str(finding["name"])
 
 
 def source_to_json(source: SourceRef) -> dict[str, Any]:

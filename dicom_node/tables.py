@@ -12,14 +12,14 @@ from rich.table import Table
 
 from dicom_node.analyse import Outcome
 from dicom_node.bundle.catalogue import FindingEntry
-from dicom_node.facts import DISCLAIMER, assessment_to_json
+from dicom_node.facts import DISCLAIMER, assessment_to_json, finding_name
 from dicom_node.pixels.headers import NotDicom
 
 
 def finding_words(finding: dict[str, Any]) -> str:
     """`Pneumonia 0.83`, with a question mark where the model abstains."""
     mark = "?" if finding["present"] is None else ""
-    return f"{finding['name']}{mark} {finding['probability']:.2f}"
+    return f"{finding_name(finding)}{mark} {finding['probability']:.2f}"
 
 
 def summary_of(findings: Sequence[dict[str, Any]]) -> str:

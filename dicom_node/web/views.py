@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from dicom_node.facts import SIDES, finding_name
+
 MODALITY_NAMES = {
     "xray": "Radiograph",
     "ct": "CT",
@@ -65,7 +67,7 @@ def percent(probability: float) -> str:
 def chips(findings: Sequence[Mapping[str, Any]]) -> tuple[Chip, ...]:
     """Present findings, then unsure ones, most probable first; absent ones are left to the study's page."""
     return tuple(
-        Chip(str(finding["name"]), percent(finding["probability"]), str(finding["presence"]))
+        Chip(finding_name(finding), percent(finding["probability"]), str(finding["presence"]))
         for finding in _ordered(findings)
         if finding["presence"] != "absent"
     )
@@ -76,12 +78,12 @@ def finding_rows(findings: Sequence[Mapping[str, Any]]) -> tuple[FindingRow, ...
     return tuple(
         FindingRow(
             name=str(finding["name"]),
-            side={"L": "left", "R": "right", "B": "both sides"}.get(finding.get("laterality") or "", ""),
+            side=SIDES.get(finding.get("laterality") or "", ""),
             code="{value} {scheme}: {meaning}".format(**finding["code"]),
             probability=finding["probability"],
             threshold=finding["threshold"],
             percent=percent(finding["probability"]),
-            meaning=meaning(finding["presence"], finding["threshold"]),
+            meaning=meaning(finding["presence"], finding["probability"], finding["threshold"]),
             presence=str(finding["presence"]),
             evidence=tuple(evidence_text(evidence) for evidence in finding["evidence"]) or (_NO_EVIDENCE,),
         )
@@ -89,12 +91,14 @@ def finding_rows(findings: Sequence[Mapping[str, Any]]) -> tuple[FindingRow, ...
     )
 
 
-def meaning(presence: str, threshold: float) -> str:
+def meaning(presence: str, probability: float, threshold: float) -> str:
     """Why a probability was called present, absent or unsure."""
+    if presence == "unsure" and probability >= threshold:
+        return "another finding, which excludes this one, is further above its threshold: the model abstains"
     reasons = {
         "present": f"at or above the bundle's threshold of {percent(threshold)}: reported as present",
         "unsure": f"near the threshold of {percent(threshold)}: too close to call, the model abstains",
-        "absent": f"below the bundle's threshold of {percent(threshold)}",
+        "absent": f"below the threshold of {percent(threshold)}: not detected, which rules nothing out",
     }
     return reasons[presence]
 

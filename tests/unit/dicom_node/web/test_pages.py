@@ -38,7 +38,7 @@ def test_the_list_shows_each_study_with_state_modality_and_findings(client: http
     for uid in (CHEST, ECG, FAILED, FOOT, ARRIVING, REFUSED):
         assert ("a", {"class": "uid", "href": f"/studies/{uid}"}) in page.tags
     assert "Pneumonia 87 %" in page.text
-    assert "Cardiomegaly 46 % unsure" in page.text
+    assert "Cardiomegaly (left) 46 % unsure" in page.text
     assert "Atrial fibrillation > 99 %" in page.text
     assert "Atelectasis" not in page.text
     assert "12-lead ECG" in page.text

@@ -4,7 +4,7 @@ import pytest
 
 from dicom_node.facts import evidence_to_json
 from dicom_node.records import Evidence, SourceRef
-from dicom_node.web.views import chips, evidence_text, modality_name, percent
+from dicom_node.web.views import chips, evidence_text, meaning, modality_name, percent
 
 SOURCE = SourceRef("1.2.840.10008.5.1.4.1.1.77.1.6", "1.2.3", frame=4)
 
@@ -46,3 +46,16 @@ def test_chips_leave_out_what_is_absent_and_order_the_rest() -> None:
     said = [("a", 0.3, "unsure"), ("b", 0.6, "present"), ("c", 0.1, "absent"), ("d", 0.9, "present")]
     findings = [{"name": name, "probability": p, "presence": presence} for name, p, presence in said]
     assert [chip.name for chip in chips(findings)] == ["d", "b", "a"]
+
+
+def test_the_two_eyes_are_told_apart() -> None:
+    eyes = [
+        {"name": "Drusen", "probability": 0.8, "presence": "present", "laterality": side}
+        for side in ("L", "R")
+    ]
+    assert [chip.name for chip in chips(eyes)] == ["Drusen (left)", "Drusen (right)"]
+
+
+def test_an_excluded_finding_is_not_called_too_close_to_call() -> None:
+    assert "excludes" in meaning("unsure", 0.6, 0.23)
+    assert "too close" in meaning("unsure", 0.2, 0.23)
