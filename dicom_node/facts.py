@@ -16,7 +16,7 @@ SIDES = {"L": "left", "R": "right", "B": "both sides"}
 
 
 def finding_name(finding: Mapping[str, Any]) -> str:
-    """`Diabetic retinopathy (left)`: a finding in its JSON form by name, with its side where that is known."""
+    """`Diabetic retinopathy (left)`: a finding in its JSON form, by name and side."""
     side = SIDES.get(finding.get("laterality") or "")
     return f"{finding['name']} ({side})" if side else str(finding["name"])
 
