@@ -54,6 +54,24 @@ def test_every_shipped_sample_is_in_scope(engine: Engine, modality: str, tmp_pat
     assert dcmread(outcome.report_path).StudyInstanceUID == outcome.study_uid
 
 
+SHOWS = {
+    "xray": "Pneumonia",
+    "ct": "Lung cancer",
+    "retina": "Diabetic retinopathy",
+    "ecg": "Abnormal ECG",
+    "pathology": "Adenocarcinoma",
+}
+"""What the makers of each sample's source say that it shows (ATTRIBUTION.md)."""
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_every_shipped_sample_is_found_to_show_something_of_what_it_shows(
+    engine: Engine, modality: str, tmp_path: Path
+) -> None:
+    _, assessment = judge(engine, [SAMPLES / modality], tmp_path)
+    assert SHOWS[modality] in {f.name for f in assessment.findings if f.presence is Presence.PRESENT}
+
+
 def test_the_composed_slide_shows_adenocarcinoma_where_its_tiles_do(engine: Engine, tmp_path: Path) -> None:
     """The lower right three by three of its five by five tiles (224 pixels, margin one tile) are benign."""
     _, assessment = judge(engine, [SAMPLES / "pathology"], tmp_path)
