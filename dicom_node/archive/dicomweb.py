@@ -24,44 +24,16 @@ _CONFLICT = 409
 """Nothing was stored; the body says why, instance by instance."""
 
 
-class StowArchive:
-    """ReportArchive over STOW-RS. Safe for threads."""
+class StowArchive(HttpPeer):
+    """ReportArchive over STOW-RS. Safe for threads.
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        *,
-        username: str | None = None,
-        password: str | None = None,
-        token: str | None = None,
-        timeout: float = 30.0,
-        ca_file: str | None = None,
-    ) -> None:
-        """`url` is the DICOMweb root, e.g. https://pacs.example.org/dicom-web."""
-        self._peer = HttpPeer(
-            name,
-            url,
-            username=username,
-            password=password,
-            token=token,
-            timeout=timeout,
-            ca_file=ca_file,
-        )
-
-    @property
-    def name(self) -> str:
-        """As in the node's settings."""
-        return self._peer.name
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._peer.close()
+    `url` is the DICOMweb root, e.g. https://pacs.example.org/dicom-web.
+    """
 
     def deliver(self, report: bytes, sop_instance_uid: str, sop_class_uid: str) -> DeliveryReceipt:
         """Store one Part 10 file, and believe the response's sequences rather than its status alone."""
         boundary = _boundary(report)
-        response = self._peer.send(
+        response = self.send(
             "POST",
             "studies",
             content=b"".join(_multipart(report, boundary)),
@@ -73,10 +45,10 @@ class StowArchive:
         )
         reason = failure_reason(response, sop_instance_uid)
         if reason is not None and reason not in ALREADY_THERE:
-            raise failure(str(self._peer), reason, sop_class_uid)
+            raise failure(str(self), reason, sop_class_uid)
         if reason is None and not confirms(response, sop_instance_uid):
             raise ArchiveRefusedError(
-                f"{self._peer} answered {response.status_code} and confirms no instance; its own log says why"
+                f"{self} answered {response.status_code} and confirms no instance; its own log says why"
             )
         return DeliveryReceipt(self.name, sop_instance_uid, already_there=reason is not None)
 

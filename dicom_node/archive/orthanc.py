@@ -23,39 +23,11 @@ _AS_IT_IS = {"Accept-Encoding": "identity"}
 """Orthanc would otherwise deflate the pixels, which costs more than the network between the two."""
 
 
-class OrthancArchive:
-    """ReportArchive and StudySource over Orthanc's REST interface. Safe for threads."""
+class OrthancArchive(HttpPeer):
+    """ReportArchive and StudySource over Orthanc's REST interface. Safe for threads.
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        *,
-        username: str | None = None,
-        password: str | None = None,
-        token: str | None = None,
-        timeout: float = 30.0,
-        ca_file: str | None = None,
-    ) -> None:
-        """`url` is Orthanc's root, e.g. http://127.0.0.1:8042; `timeout` in seconds of each read."""
-        self._peer = HttpPeer(
-            name,
-            url,
-            username=username,
-            password=password,
-            token=token,
-            timeout=timeout,
-            ca_file=ca_file,
-        )
-
-    @property
-    def name(self) -> str:
-        """As in the node's settings."""
-        return self._peer.name
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._peer.close()
+    `url` is Orthanc's root, e.g. http://127.0.0.1:8042.
+    """
 
     def deliver(self, report: bytes, sop_instance_uid: str, sop_class_uid: str) -> DeliveryReceipt:
         """Store one Part 10 file. Orthanc takes every SOP class.
@@ -63,14 +35,14 @@ class OrthancArchive:
         A repeat is answered with AlreadyStored, and Orthanc keeps what it has (`OverwriteInstances`
         false, its default) or replaces it by the same bytes.
         """
-        response = self._peer.send(
+        response = self.send(
             "POST", "instances", content=report, headers={"Content-Type": "application/dicom"}
         )
-        answer = _json(self._peer, response.content)
+        answer = _json(self, response.content)
         status = answer.get("Status") if isinstance(answer, dict) else None
         if status not in ("Success", "AlreadyStored"):
             raise ArchiveRefusedError(
-                f"{self._peer} did not keep the report of SOP class {sop_class_uid} (status {status}); "
+                f"{self} did not keep the report of SOP class {sop_class_uid} (status {status}); "
                 "check its filters for received instances"
             )
         return DeliveryReceipt(self.name, sop_instance_uid, already_there=status == "AlreadyStored")
@@ -83,19 +55,19 @@ class OrthancArchive:
             yield self._download(instance, folder)
 
     def _lookup(self, study_uid: str) -> str:
-        response = self._peer.send("POST", "tools/lookup", content=study_uid.encode("ascii"))
-        answer = _json(self._peer, response.content)
+        response = self.send("POST", "tools/lookup", content=study_uid.encode("ascii"))
+        answer = _json(self, response.content)
         found = [hit["ID"] for hit in answer if hit.get("Type") == "Study"]
         if not found:
-            raise StudyGoneError(f"{self._peer} has no study {study_uid} (any longer)")
+            raise StudyGoneError(f"{self} has no study {study_uid} (any longer)")
         return str(found[0])
 
     def _instances(self, identifier: str) -> list[str]:
         path = f"studies/{quote(identifier)}/series"
-        response = self._peer.send("GET", path, allow=frozenset({404}))
+        response = self.send("GET", path, allow=frozenset({404}))
         if response.status_code == 404:
-            raise StudyGoneError(f"{self._peer} has no study {identifier} (any longer)")
-        foreign = (series for series in _json(self._peer, response.content) if not _is_own(series))
+            raise StudyGoneError(f"{self} has no study {identifier} (any longer)")
+        foreign = (series for series in _json(self, response.content) if not _is_own(series))
         return [str(instance) for series in foreign for instance in series["Instances"]]
 
     def _download(self, instance: str, folder: Path) -> Path:
@@ -104,14 +76,14 @@ class OrthancArchive:
         complete = folder / f"{instance}.dcm"
         try:
             path = f"instances/{quote(instance)}/file"
-            with self._peer.stream(path, headers=_AS_IT_IS) as chunks, partial.open("wb") as file:
+            with self.stream(path, headers=_AS_IT_IS) as chunks, partial.open("wb") as file:
                 for chunk in chunks:
                     file.write(chunk)
             partial.rename(complete)
         except ArchiveRefusedError as error:
             # It was listed a moment ago: the study is changing, and the next attempt lists it anew.
             raise ArchiveUnavailableError(
-                f"{self._peer} lost an instance while its study was fetched; it is tried again later"
+                f"{self} lost an instance while its study was fetched; it is tried again later"
             ) from error
         finally:
             partial.unlink(missing_ok=True)
