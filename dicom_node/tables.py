@@ -15,11 +15,23 @@ from dicom_node.bundle.catalogue import FindingEntry
 from dicom_node.facts import DISCLAIMER, assessment_to_json, finding_name
 from dicom_node.pixels.headers import NotDicom
 
+LEGEND = (
+    "Named: at or above the threshold of the finding, which may lie far below 0.5 (dicom-node bundle show). "
+    f"With ?: undetermined, the model abstains. {DISCLAIMER}"
+)
+
+
+def probability_words(probability: float) -> str:
+    """Two digits, but never 0.00 or 1.00, which no model can claim."""
+    if probability < 0.01:
+        return "<0.01"
+    return ">0.99" if probability > 0.99 else f"{probability:.2f}"
+
 
 def finding_words(finding: dict[str, Any]) -> str:
     """`Pneumonia 0.83`, with a question mark where the model abstains."""
     mark = "?" if finding["present"] is None else ""
-    return f"{finding_name(finding)}{mark} {finding['probability']:.2f}"
+    return f"{finding_name(finding)}{mark} {probability_words(finding['probability'])}"
 
 
 def summary_of(findings: Sequence[dict[str, Any]]) -> str:
@@ -90,7 +102,7 @@ class DemoRow:
 
 def demo_table(rows: Sequence[DemoRow]) -> Table:
     """The table that `make demo` prints."""
-    table = Table(box=SIMPLE_HEAD, caption=DISCLAIMER, caption_justify="left", pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, caption=LEGEND, caption_justify="left", pad_edge=False)
     table.add_column("study", overflow="fold")
     table.add_column("modality", no_wrap=True)
     table.add_column("findings with probability", overflow="fold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from pydicom import Dataset
 from pydicom.uid import (
@@ -29,7 +30,7 @@ from dicom_node.pixels import ct, ecg, radiograph, retina, slide
 from dicom_node.pixels.ground import Loaded, Task, items, load_header, skipped, text
 from dicom_node.pixels.ops import compile_operations
 from dicom_node.pixels.quiet import quiet
-from dicom_node.records import Instance, Skipped, StudyRead, View
+from dicom_node.records import CT, XRAY, Instance, Skipped, StudyRead, View
 
 Reader = Callable[[Sequence[Loaded], Task], StudyRead]
 """Reads the objects of one kind in one study. Raises BundleFormatError, never InputError."""
@@ -113,6 +114,26 @@ RULES: Mapping[UID, Callable[[Dataset], str]] = {
 UnsupportedObjectError where nothing reads the object."""
 
 
+_CHEST = (
+    "CHEST",
+    "THORA",
+    "TORAX",
+    "TORAC",
+    "LUNG",
+    "PULM",
+    "MEDIASTIN",
+    "BRUST",
+    "POUMON",
+    "TRUNK",
+    "BODY",
+    "胸",
+)
+BODY_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType({XRAY: _CHEST, CT: _CHEST})
+"""By modality id of format v1: what Body Part Examined (0018,0015) contains where it is told at all. Its
+terms are defined (PS3.16 annex L: CHEST, CHESTABDOMEN, NECKCHEST ...), but devices write their own words. An
+object that tells none is left to the scope test, which alone has taken a head CT for a chest CT."""
+
+
 def read_study(instances: Sequence[Instance], encoders: Mapping[str, Encoder]) -> StudyRead:
     """All views of one study, ready for the encoders, and every instance that was not used with its reason.
 
@@ -140,13 +161,40 @@ def _read_study(instances: Sequence[Instance], encoders: Mapping[str, Encoder]) 
     views: list[View] = []
     for modality, encoder in encoders.items():
         task = Task(modality, encoder.sampling, compile_operations(encoder.preprocess))
-        done = READERS[encoder.reader](kinds.get(encoder.reader, ()), task)
+        fitting, elsewhere = _of_body_part(kinds.get(encoder.reader, ()), modality)
+        unread.extend(elsewhere)
+        done = READERS[encoder.reader](fitting, task)
         views.extend(done.views)
         unread.extend(done.skipped)
     used = {source.sop_instance_uid for view in views for source in view.sources}
     # Two encoders may read the same kind: what one of them used is not unused, and is told once.
     left = dict.fromkeys(entry for entry in unread if entry.sop_instance_uid not in used)
     return StudyRead(tuple(views), tuple(left))
+
+
+def _of_body_part(objects: Sequence[Loaded], modality: str) -> tuple[list[Loaded], list[Skipped]]:
+    """Those of the body part that the modality's encoder was made for, and the others with the reason."""
+    stems = BODY_PARTS.get(modality)
+    fitting: list[Loaded] = []
+    elsewhere: list[Skipped] = []
+    for loaded in objects:
+        try:
+            _check_body_part(loaded.header, modality, stems)
+        except InputError as error:
+            elsewhere.append(skipped(loaded.instance, error))
+        else:
+            fitting.append(loaded)
+    return fitting, elsewhere
+
+
+def _check_body_part(header: Dataset, modality: str, stems: Sequence[str] | None) -> None:
+    """Raises UnsupportedObjectError (`body-part`) for another body part than the encoder was made for."""
+    told = "" if stems is None else text(header, "BodyPartExamined").upper()
+    if told and not any(stem in told for stem in stems or ()):
+        raise UnsupportedObjectError(
+            "body-part",
+            f"Its Body Part Examined is not the chest, for which the {modality} encoder was made.",
+        )
 
 
 def _route(instance: Instance, wanted: set[str]) -> tuple[str, Loaded]:

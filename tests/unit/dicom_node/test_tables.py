@@ -53,3 +53,8 @@ def test_the_table_of_the_demo_fits_a_terminal_of_80_columns() -> None:
     assert "1.2" in printed
     for word in said.replace(",", "").split():
         assert word in printed
+
+
+def test_no_probability_is_told_as_certain() -> None:
+    assert summary_of([finding("Lung cancer", 0.9987, True)]) == "Lung cancer >0.99"
+    assert summary_of([finding("Lung cancer", 0.0013, False)]) == "none present (highest: Lung cancer <0.01)"

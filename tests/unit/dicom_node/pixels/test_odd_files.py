@@ -87,6 +87,7 @@ def test_a_real_file(path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest
 @pytest.mark.skipif(not FILES, reason="the odd files are not here: set M3BIND_DICOM")
 def test_most_of_what_a_reader_exists_for_is_read() -> None:
     wanted = {"1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.2"}
+    anywhere = {f"any_{name}": found for name, found in ENCODERS.items()}  # whatever the body part
     read = total = 0
     for path in FILES:
         try:
@@ -95,7 +96,7 @@ def test_most_of_what_a_reader_exists_for_is_read() -> None:
             continue
         if instance.sop_class_uid in wanted:
             total += 1
-            read += bool(read_study([instance], ENCODERS).views)
+            read += bool(read_study([instance], anywhere).views)
     assert total >= 25
     assert read >= 0.7 * total
 

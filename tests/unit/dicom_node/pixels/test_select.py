@@ -135,3 +135,24 @@ def test_an_empty_study() -> None:
 def test_a_wrong_bundle_is_told(tmp_path: Path) -> None:
     with pytest.raises(BundleFormatError):
         read_study([save(radiograph(GREY), tmp_path)], {"xray": encoder("radiograph", {"op": "sharpen"})})
+
+
+@pytest.mark.parametrize("part", ["HEAD", "BRAIN", "ABDOMEN", "FOOT", "TSPINE", "HAND"])
+def test_another_body_part_is_refused(tmp_path: Path, part: str) -> None:
+    film, slice_ = radiograph(GREY), ct_slice(0, 0)
+    for ds in (film, slice_):
+        ds.BodyPartExamined = part
+        assert reason(tmp_path, ds) == "body-part"
+
+
+@pytest.mark.parametrize("part", ["CHEST", "NECKCHEST", "THORAX AP", "LUNG", "WHOLEBODY", "", None])
+def test_a_chest_or_no_word_of_the_body_part_is_read(tmp_path: Path, part: str | None) -> None:
+    film = radiograph(GREY)
+    film.BodyPartExamined = part
+    assert len(read_study([save(film, tmp_path)], ALL).views) == 1
+
+
+def test_a_modality_that_format_v1_does_not_know_has_no_body_part(tmp_path: Path) -> None:
+    film = radiograph(GREY)
+    film.BodyPartExamined = "FOOT"
+    assert len(read_study([save(film, tmp_path)], {"feet": encoder("radiograph")}).views) == 1
