@@ -23,7 +23,7 @@ from dicom_node.errors import M3BindError
 from dicom_node.signals import end_now, stop_on_signals
 
 if TYPE_CHECKING:  # importing the node takes a second, which --help should not
-    from dicom_node.node import Node, WorkerNode
+    from dicom_node.node import Runnable
     from dicom_node.storage import Storage
 
 app = typer.Typer(
@@ -236,7 +236,7 @@ def _prepared_storage(config: Path | None) -> Iterator[tuple[Settings, Storage, 
         storage.close()
 
 
-def _run(node: Node | WorkerNode, stop: threading.Event) -> bool:
+def _run(node: Runnable, stop: threading.Event) -> bool:
     """Run until `stop` is set; False where a job was cut off, whose thread still runs."""
     try:
         if not stop.is_set():

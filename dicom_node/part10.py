@@ -111,7 +111,9 @@ def identify(path: Path, transfer_syntax_uid: str, offset: int) -> Identity:
             )
         except UnreadableObjectError:
             raise
-        except Exception as error:
+        except (
+            Exception
+        ) as error:  # pydicom raises anything on a broken data set; none of it is a fault of ours
             raise UnreadableObjectError("bad-data-set", "its data set cannot be parsed") from error
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.processes import end_process
 from tests.support.tree import ROOT
 from tests.support.waiting import free_port
 
@@ -133,14 +134,8 @@ class NodeProcess:
     def _end(self, how: signal.Signals) -> int:
         if self._process is None:
             return 0
-        if self._process.poll() is None:
-            self._process.send_signal(how)
         try:
-            return self._process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            raise
+            return end_process(self._process, how, seconds=30)
         finally:
             self._process = None
 

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.support.peers import require
+from tests.support.processes import end_process
 from tests.support.waiting import free_port, wait_until
 
 PLUGINS = Path("/usr/share/orthanc/plugins")
@@ -117,14 +118,8 @@ class OrthancServer:
             self._client.close()
         if self._process is None:
             return 0
-        if self._process.poll() is None:
-            self._process.send_signal(how)
         try:
-            return self._process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            raise
+            return end_process(self._process, how, seconds=20)
         finally:
             self._process = None
 
