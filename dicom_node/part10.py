@@ -111,9 +111,7 @@ def identify(path: Path, transfer_syntax_uid: str, offset: int) -> Identity:
             )
         except UnreadableObjectError:
             raise
-        except (
-            Exception
-        ) as error:  # pydicom raises anything on a broken data set; none of it is a fault of ours
+        except Exception as error:  # pydicom raises anything on a broken data set
             raise UnreadableObjectError("bad-data-set", "its data set cannot be parsed") from error
 
 
