@@ -142,10 +142,12 @@ def test_studies_that_came_while_the_node_was_down_are_announced_when_it_is_back
     with running_orthanc(tmp_path, script=PLUGIN_SCRIPT, settings=node.settings()) as server:
         for uid in uids:
             server.upload(image(uid))
-        wait_until(lambda: status(server)["waiting"] == 3, "three studies that wait")
-        said = status(server)
-        assert said["node_reachable"] is False
-        assert "ConnectionRefusedError" in said["last_error"]
+        # A study waits from when it is read; that the node is away is known only after the first attempt.
+        wait_until(
+            lambda: (status(server)["waiting"], status(server)["node_reachable"]) == (3, False),
+            "three studies that wait for a node that was tried",
+        )
+        assert "ConnectionRefusedError" in status(server)["last_error"]
 
         with node.up():
             wait_until(lambda: status(server)["waiting"] == 0, "empty queue")
