@@ -1,4 +1,4 @@
-"""findings.toml of the trainer to entries of findings.json, still without calibration."""
+"""findings/*.toml of the trainer to entries of findings.json, still without calibration."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def drafts(modalities: Sequence[str]) -> tuple[FindingEntry, ...]:
 
 def _draft(spec: FindingSpec) -> FindingEntry:
     if spec.code is None:
-        raise ConfigError(f"findings.toml: {spec.id} is reported but has no code.")
+        raise ConfigError(f"findings/*.toml: {spec.id} is reported but has no code.")
     affirmed, negated = prompts(spec)
     return FindingEntry(
         id=spec.id,

@@ -1,4 +1,16 @@
-"""findings.toml as facts: what can be found, and what a data set's labels say about it."""
+"""findings/*.toml as facts: what can be found, how it is called and coded, and what a data set's labels say of it.
+
+One file per modality. Keys of an entry:
+
+    code      SNOMED CT (SCT) or DICOM (DCM): value, scheme, meaning
+    terms     how people write it; the first two make the prompts
+    group     findings of one group exclude each other
+    report    false: known to captions and search, not reported; `why` says why not, for the model card
+    general   true: who has any other finding of the modality in this data has this one too
+    illness   false: no finding at all (a kind of tissue)
+    labels.<data set>   tokens of one column decide, in this order: `present` -> 1, `unknown` -> not known,
+              `absent` -> 0, else `otherwise` (1, 0 or "unknown"). A data set that is not named is not known.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +29,7 @@ Labels = Mapping[str, int | None]
 
 @dataclass(frozen=True, slots=True)
 class LabelRule:
-    """How the tokens of one column of one data set tell a finding; see the head of findings.toml."""
+    """How the tokens of one column of one data set tell a finding; see the head of this module."""
 
     column: str
     present: frozenset[str]
@@ -39,7 +51,7 @@ class LabelRule:
 
 @dataclass(frozen=True, slots=True)
 class FindingSpec:
-    """One entry of findings.toml."""
+    """One entry of findings/*.toml."""
 
     id: str
     modality: str
@@ -73,13 +85,13 @@ def _rule(raw: Mapping[str, Any]) -> LabelRule:
 
 
 def parse_finding(raw: Mapping[str, Any]) -> FindingSpec:
-    """One table of findings.toml. Raises ConfigError for one that is reported without a code, or silent
+    """One table of findings/*.toml. Raises ConfigError for one that is reported without a code, or silent
     without a reason."""
     report = bool(raw.get("report", True))
     if report and "code" not in raw:
-        raise ConfigError(f"findings.toml: {raw['id']} is reported but has no code.")
+        raise ConfigError(f"findings/*.toml: {raw['id']} is reported but has no code.")
     if report == ("why" in raw):
-        raise ConfigError(f"findings.toml: {raw['id']} needs `why` if it is not reported, and only then.")
+        raise ConfigError(f"findings/*.toml: {raw['id']} needs `why` if it is not reported, and only then.")
     return FindingSpec(
         id=raw["id"],
         modality=raw["modality"],
@@ -96,9 +108,10 @@ def parse_finding(raw: Mapping[str, Any]) -> FindingSpec:
 
 
 def load_findings() -> tuple[FindingSpec, ...]:
-    """All entries, in the order of the file."""
-    text = (resources.files("m3bind") / "data" / "findings.toml").read_text("utf-8")
-    return tuple(parse_finding(raw) for raw in tomllib.loads(text)["finding"])
+    """All entries, by file name and in the order of each file."""
+    folder = resources.files("m3bind") / "data" / "findings"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+    return tuple(parse_finding(raw) for f in files for raw in tomllib.loads(f.read_text("utf-8"))["finding"])
 
 
 def findings_of(modality: str, *, reported_only: bool = False) -> tuple[FindingSpec, ...]:

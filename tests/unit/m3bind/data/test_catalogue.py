@@ -1,4 +1,4 @@
-"""findings.toml and captions.toml: what is stated, and what it is true of."""
+"""findings/*.toml and captions.toml: what is stated, and what it is true of."""
 
 import numpy as np
 import pytest
