@@ -1,4 +1,4 @@
-"""findings/*.toml as facts: what can be found, how it is called and coded, and what a data set's labels say of it.
+"""findings/*.toml as facts: what can be found, its name and code, and what a data set's labels say of it.
 
 One file per modality. Keys of an entry:
 
