@@ -8,9 +8,9 @@ VENV_TEST ?= .venv-test
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
 # What `make bundle` trains, and where it puts it.
-RECIPE ?= m3bind-mini
-CHECKPOINT ?= var/checkpoints/$(RECIPE)
-BUNDLE ?= dicom_node/assets/$(RECIPE)
+RECIPE ?= mini
+CHECKPOINT ?= var/checkpoints/m3bind-$(RECIPE)
+BUNDLE ?= dicom_node/assets/m3bind-$(RECIPE)
 
 SERVING := $(VENV)/.m3bind-serving
 TESTING := $(VENV_TEST)/.m3bind-testing

@@ -144,19 +144,22 @@ def parse_recipe(raw: dict[str, Any], origin: str) -> Recipe:
 
 
 def load_recipe(name_or_path: str) -> Recipe:
-    """A recipe by the name of one that ships with this package, or by path to a TOML file.
+    """A recipe by the name of one that ships (`mini`), or by path to a TOML file: from here, else from this
+    package (`recipes/mini.toml`).
 
     Raises ConfigError where there is none or it is wrong.
     """
     path = Path(name_or_path)
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise ConfigError(f"No recipe at {path}: give a path to a TOML file or the name of a recipe.")
-        return parse_recipe(tomllib.loads(path.read_text("utf-8")), str(path))
-    shipped = resources.files("m3bind") / "recipes" / f"{name_or_path}.toml"
-    if not shipped.is_file():
-        raise ConfigError(f"No recipe named {name_or_path!r}: `m3bind recipes` lists those that ship.")
-    return parse_recipe(tomllib.loads(shipped.read_text("utf-8")), name_or_path)
+    if path.suffix != ".toml":
+        shipped = resources.files("m3bind") / "recipes" / f"{name_or_path}.toml"
+        if not shipped.is_file():
+            raise ConfigError(f"No recipe named {name_or_path!r}: `m3bind recipes` lists those that ship.")
+        return parse_recipe(tomllib.loads(shipped.read_text("utf-8")), name_or_path)
+    package = Path(__file__).parent
+    for found in (path, package / path, package.parent / path):
+        if found.is_file():
+            return parse_recipe(tomllib.loads(found.read_text("utf-8")), name_or_path)
+    raise ConfigError(f"No recipe at {path}: give a path to a TOML file or the name of a recipe.")
 
 
 def shipped_recipes() -> tuple[str, ...]:

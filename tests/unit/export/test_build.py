@@ -79,7 +79,7 @@ def test_a_text_graph_answers_as_its_tower_for_any_length(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recipe = load_recipe("m3bind-mini")
+    recipe = load_recipe("mini")
     ecg = recipe.modalities["ecg"]
     narrow = ecg.model_copy(update={"tower": ecg.tower.model_copy(update={"widths": (16, 16)})})
     text = recipe.text.model_copy(update={"student_layers": (0,), "student_frozen": 1})
@@ -169,7 +169,7 @@ def test_self_test_inputs_are_always_the_same(shape: tuple[int, ...]) -> None:
 
 
 def test_self_test_inputs_look_like_the_samples_that_ship() -> None:
-    ecg = load_recipe("m3bind-mini").modalities["ecg"]
+    ecg = load_recipe("mini").modalities["ecg"]
     values = sample_values("ecg", encoder_of(ecg))
     (whole,) = values
     made = realistic(values)

@@ -20,7 +20,7 @@ from tests.support.samples import sample_files
 
 pytestmark = pytest.mark.train
 
-PART = load_recipe("m3bind-mini").modalities["ct"]
+PART = load_recipe("mini").modalities["ct"]
 ENCODER = Encoder(
     file="x.onnx",
     reader=PART.reader,

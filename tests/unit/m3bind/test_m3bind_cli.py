@@ -13,7 +13,7 @@ pytestmark = pytest.mark.train
 def test_recipes_are_listed():
     done = CliRunner().invoke(app, ["recipes"])
     assert done.exit_code == 0
-    assert "m3bind-mini" in done.output.split()
+    assert "mini" in done.output.split()
 
 
 @pytest.mark.parametrize("command", ["run", "pretrain", "bind", "distil", "evaluate", "recipes"])
@@ -43,7 +43,7 @@ def test_schedule_rises_then_falls_to_nought():
 def test_pretraining_learns(tmp_path):
     from m3bind.pretrain import pretrain_modality
 
-    raw = load_recipe("m3bind-mini").model_dump(mode="json")
+    raw = load_recipe("mini").model_dump(mode="json")
     ecg = raw["modalities"]["ecg"]
     ecg |= {"datasets": ["ptbxl"], "steps": 24}
     ecg["tower"] |= {"widths": [8, 16, 32], "dropout": 0.0}

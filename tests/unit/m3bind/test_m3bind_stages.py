@@ -25,7 +25,7 @@ TEXTS = 24
 
 @pytest.fixture(scope="module")
 def recipe():
-    raw = load_recipe("m3bind-mini").model_dump(mode="json")
+    raw = load_recipe("mini").model_dump(mode="json")
     raw["dimension"] = 16
     ecg = raw["modalities"]["ecg"]
     ecg["tower"] |= {"widths": [8, 8], "dropout": 0.0}

@@ -8,12 +8,30 @@ from m3bind.config import load_recipe, shipped_recipes
 
 
 def test_every_shipped_recipe_loads_and_its_preprocessing_compiles():
-    assert "m3bind-mini" in shipped_recipes()
+    assert "mini" in shipped_recipes()
     for name in shipped_recipes():
         recipe = load_recipe(name)
-        assert recipe.name == name
         for part in recipe.modalities.values():
             compile_operations(part.preprocess)
+
+
+@pytest.mark.parametrize("word", ["mini", "recipes/mini.toml", "m3bind/recipes/mini.toml"])
+def test_the_shipped_recipe_is_found_from_anywhere(word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(word).name == "m3bind-mini"
+
+
+def test_a_file_here_comes_before_the_one_that_ships(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "mini.toml").write_text("name = 'mine'\n")
+    with pytest.raises(ConfigError, match="mini.toml: version"):
+        load_recipe("recipes/mini.toml")
+
+
+def test_no_file_is_told():
+    with pytest.raises(ConfigError, match="No recipe at recipes/none.toml"):
+        load_recipe("recipes/none.toml")
 
 
 def test_an_unknown_recipe_is_named():

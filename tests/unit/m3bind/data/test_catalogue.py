@@ -8,7 +8,7 @@ from m3bind.config import load_recipe
 from m3bind.data.captions import UNKNOWN, caption_pool, label_matrix, prompts, relation, state_matrix
 from m3bind.data.catalogue import LabelRule, findings_of, illnesses_of, load_findings, parse_finding
 
-MODALITIES = tuple(load_recipe("m3bind-mini").modalities)
+MODALITIES = tuple(load_recipe("mini").modalities)
 
 
 def test_every_reported_finding_has_a_code_that_fits_dicom():

@@ -9,7 +9,7 @@ from m3bind.config import load_recipe
 from m3bind.data.examples import Example, duplicates, examples, out_of_scope_examples
 from m3bind.data.sources import DATASETS, LICENCES, MEASURE_ONLY, ORIGINS, share
 
-RECIPE = load_recipe("m3bind-mini")
+RECIPE = load_recipe("mini")
 MODALITIES = tuple(RECIPE.modalities)
 
 
