@@ -96,6 +96,15 @@ class InferenceSettings(_Section):
     """Of one session; 0: as many as there are cores."""
 
 
+class FindingsSettings(_Section):
+    """Which findings of the bundle are scored and reported; its own choice unless told otherwise."""
+
+    enable: tuple[str, ...] = ()
+    """Ids that the bundle knows and leaves out by itself, because it tells them badly or was not measured."""
+    disable: tuple[str, ...] = ()
+    """Ids that this site does not want."""
+
+
 class WorkerSettings(_Section):
     """Who does the work that arrives."""
 
@@ -165,6 +174,7 @@ class Settings(BaseSettings):
     spool: SpoolSettings = SpoolSettings()
     study: StudySettings = StudySettings()
     inference: InferenceSettings = InferenceSettings()
+    findings: FindingsSettings = FindingsSettings()
     worker: WorkerSettings = WorkerSettings()
     archives: tuple[ArchiveSettings, ...] = ()
     deliver_to: tuple[Name, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,12 @@ import onnxruntime
 import structlog
 from numpy.typing import NDArray
 
+from dicom_node.bundle.catalogue import FindingEntry
 from dicom_node.bundle.manifest import Encoder
 from dicom_node.bundle.store import Bundle, open_bundle
 from dicom_node.errors import InferenceError
 from dicom_node.findings.assess import Knowledge, assess
+from dicom_node.findings.choice import choose_findings
 from dicom_node.findings.prompts import Anchors, make_anchors, prompt_texts
 from dicom_node.findings.scope import ScopeStatistics
 from dicom_node.inference.cache import LoadCache
@@ -49,13 +51,16 @@ class Engine:
         text: _Text,
         anchors: Anchors,
         providers: tuple[str, ...],
+        findings: tuple[FindingEntry, ...],
     ) -> None:
         self.bundle = bundle
+        self.findings = findings
+        """Those that are scored and reported: not all that the bundle knows."""
         self.providers = providers
         """Execution providers in use by every encoder, best first."""
         self._runners = runners
         self._text = text
-        self._knowledge = _knowledge(bundle, anchors)
+        self._knowledge = _knowledge(bundle, anchors, findings)
 
     @classmethod
     def load(
@@ -65,17 +70,22 @@ class Engine:
         providers: Sequence[str] | None = None,
         threads: int = 0,
         cache_dir: Path | None = None,
+        enable: Collection[str] = (),
+        disable: Collection[str] = (),
     ) -> Engine:
         """Open the bundle, prove it, start its encoders, and test them against the sealed outputs.
 
         `providers`: see `choose_providers`. `threads`: within one operator, 0 for one per core. With a
         `cache_dir` a later load of the same bundle skips the self-test (as long as processor, ONNX Runtime
-        and providers stay the same) and the embedding of the prompts.
+        and providers stay the same) and the embedding of the prompts. `enable`, `disable`: ids of findings
+        that are reported although, or not reported although, the bundle says otherwise.
 
-        Raises BundleError where the bundle cannot be used, ConfigError for a provider not installed.
+        Raises BundleError where the bundle cannot be used, ConfigError for a provider not installed and a
+        finding not known.
         """
         began = time.perf_counter()
         bundle = open_bundle(bundle_path)
+        findings = choose_findings(bundle.findings, enable, disable)
         for encoder in bundle.manifest.encoders.values():
             compile_operations(encoder.preprocess)
         chosen = choose_providers(providers)
@@ -99,11 +109,12 @@ class Engine:
             bundle=f"{bundle.identity.name} {bundle.identity.version}",
             digest=bundle.identity.digest[:12],
             modalities=sorted(runners),
+            findings=f"{len(findings)} of {len(bundle.findings)}",
             providers=used,
             self_tested=tested,
             seconds=round(time.perf_counter() - began, 3),
         )
-        return cls(bundle, MappingProxyType(runners), text, anchors, used)
+        return cls(bundle, MappingProxyType(runners), text, anchors, used, findings)
 
     @property
     def identity(self) -> BundleIdentity:
@@ -200,10 +211,10 @@ def _anchors(bundle: Bundle, text: _Text, cache: LoadCache) -> Anchors:
     return anchors
 
 
-def _knowledge(bundle: Bundle, anchors: Anchors) -> dict[str, Knowledge]:
+def _knowledge(bundle: Bundle, anchors: Anchors, chosen: Sequence[FindingEntry]) -> dict[str, Knowledge]:
     known = {}
     for modality, encoder in bundle.manifest.encoders.items():
-        findings = bundle.findings_of(modality)
+        findings = tuple(entry for entry in chosen if entry.modality == modality)
         entry = bundle.scope.get(modality)
         known[modality] = Knowledge(
             findings=findings,

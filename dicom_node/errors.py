@@ -3,7 +3,7 @@
     M3BindError
     ├── ConfigError                 the settings are wrong; the message says which key and what to write
     ├── BundleError                 a bundle cannot be used
-    │   ├── BundleFormatError       not format v1, a file or key missing, a value out of range
+    │   ├── BundleFormatError       no format that is read here, a file or key missing, a value out of range
     │   ├── BundleIntegrityError    a file's sha256 differs from the manifest
     │   └── BundleSelfTestError     this machine computes other outputs than the bundle expects
     ├── InputError                  an object from outside cannot be used; always carries a `reason`
@@ -43,7 +43,7 @@ class BundleError(M3BindError):
 
 
 class BundleFormatError(BundleError):
-    """Not a bundle of format v1."""
+    """Not a bundle of a format that is read here."""
 
 
 class BundleIntegrityError(BundleError):

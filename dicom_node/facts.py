@@ -53,9 +53,10 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
             "meaning": finding.code.meaning,
         },
         "modality": finding.modality,
-        "probability": round(finding.probability, 4),
+        # Neither is rounded: people rank studies by them, and two near 1 must not become equal.
+        "probability": finding.probability,
         "threshold": finding.threshold,
-        "margin": round(finding.margin, 5),
+        "margin": finding.margin,
         "presence": finding.presence.value,
         "present": None if finding.presence is Presence.UNSURE else finding.presence is Presence.PRESENT,
         "series_uid": finding.series_uid,

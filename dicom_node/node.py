@@ -91,6 +91,8 @@ class Workplace:
             providers=inference.providers,
             threads=inference.threads,
             cache_dir=self._settings.data_dir / "cache",
+            enable=self._settings.findings.enable,
+            disable=self._settings.findings.disable,
         )
 
     def start(self) -> None:

@@ -71,14 +71,15 @@ def not_dicom_lines(items: Iterable[NotDicom]) -> list[str]:
 
 
 def bundle_table(entries: Sequence[FindingEntry]) -> Table:
-    """The catalogue of a bundle with what was measured."""
-    table = Table("modality", "finding", "code", "threshold", "AUC (95 % CI)", "measured on")
+    """The catalogue of a bundle: what was measured, and what is reported without being asked for."""
+    table = Table("id", "finding", "code", "reported", "threshold", "AUC (95 % CI)", "measured on")
     for entry in entries:
         measured = entry.measured
         table.add_row(
-            entry.modality,
+            entry.id,
             entry.name,
             f"{entry.code.value} ({entry.code.scheme})",
+            "yes" if entry.enabled else f"no: {entry.disabled_because}",
             f"{entry.threshold:.2f}",
             "-"
             if measured is None

@@ -25,12 +25,21 @@ class Prompts(Frozen):
 
 
 class Calibration(Frozen):
-    """probability = sigmoid(slope * margin + intercept), margin = cos(x, affirmed) - cos(x, negated)
-    (Platt 1999). Fitted on training data or a held-out part of it, never on val or test."""
+    """From a margin (cos(x, affirmed) - cos(x, negated)) to a probability, strictly rising:
 
-    method: Literal["platt"] = "platt"
+        z = slope * margin + intercept
+        platt      probability = sigmoid(z)         (Platt 1999)
+        monotone   probability = sigmoid(w(z)); w is the broken line through `knots`, continued beyond its
+                   ends along its first and its last piece
+
+    Fitted on a held-out part of the training data, never on val or test. Format 1 knows `platt` alone.
+    """
+
+    method: Literal["platt", "monotone"] = "platt"
     slope: float
     intercept: float
+    knots: tuple[tuple[float, float], ...] = ()
+    """(z, log odds), both strictly rising, at least two; for `monotone` only."""
 
 
 class Measured(Frozen):
@@ -42,6 +51,31 @@ class Measured(Frozen):
     auc: float
     auc_ci: tuple[float, float]
     """95 % bootstrap, by patient or group."""
+
+
+class Fraction(Frozen):
+    """A part of a whole."""
+
+    value: float = Field(ge=0, le=1)
+    ci: tuple[float, float]
+    """95 % bootstrap, by patient or group."""
+    n: int = Field(gt=0)
+    """Views that it is a part of."""
+
+
+class OperatingPoint(Frozen):
+    """What `threshold` was chosen for, and what it gives on examples that had no part in it (format 2)."""
+
+    sensitivity_target: float = Field(gt=0, le=1)
+    """The threshold is where this part of the views with the finding lies above it, on `chosen_on`."""
+    chosen_on: str
+    """Split."""
+    measured_on: str
+    """Split of the two figures."""
+    sensitivity: Fraction
+    """Of the views with the finding, those at or above the threshold, in scope or not."""
+    specificity: Fraction
+    """Of the views without it, those below."""
 
 
 class FindingEntry(Frozen):
@@ -61,6 +95,13 @@ class FindingEntry(Frozen):
     unsure_from: float | None = Field(default=None, ge=0, le=1)
     """From here up to `threshold` the model abstains; None: it never does."""
     measured: Measured | None = None
+    enabled: bool = True
+    """Whether a node scores and reports it unless its configuration says otherwise. Format 1 has no such key:
+    all that it holds is reported."""
+    disabled_because: str | None = None
+    """For people; there is one exactly where `enabled` is false."""
+    operating_point: OperatingPoint | None = None
+    """None where val holds no view with it, or none without, and in format 1."""
 
 
 class FindingsFile(Frozen):

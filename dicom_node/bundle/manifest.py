@@ -1,4 +1,4 @@
-"""bundle.json, format v1: what a bundle says of itself.
+"""bundle.json, formats 1 and 2: what a bundle says of itself.
 
     bundle.json          this module
     encoders/<modality>.onnx     input `input` (N, *input_shape) float32; outputs `embedding` (N, D) unit-norm
@@ -12,7 +12,13 @@
     MODEL_CARD.md        for people
 
 Unknown keys are errors, so that a typing mistake never passes for a default. Additions to the format
-come with a new `format` number; a reader of a later format must still load v1.
+come with a new `format` number; a reader of a later format must still load the earlier ones.
+
+Format 2 adds, each with a default under which a bundle of format 1 means what it meant:
+
+    findings.json   `enabled`, `disabled_because`, `operating_point`, the calibration `monotone`
+    bundle.json     `weights` of an encoder and of the text encoder
+    scope.json      whatever `catalogue.ScopeEntry` marks as of format 2
 """
 
 from __future__ import annotations
@@ -21,7 +27,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT = 1
+FORMAT = 2
+"""What is written."""
+READABLE = (1, 2)
+"""What is read."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ModalityId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -80,6 +89,9 @@ class Encoder(Frozen):
     """Of one sample: (C, H, W) or (12, T)."""
     evidence: bool
     pooling: Pooling = Pooling()
+    weights: tuple[str, ...] = ()
+    """Further files of the bundle that hold weights of `file` (format 2): a graph is one protocol buffer and
+    cannot be larger than 2 GB, so a larger one keeps its weights beside it, as ONNX "external data"."""
 
 
 class Text(Frozen):
@@ -90,6 +102,8 @@ class Text(Frozen):
     max_tokens: int = Field(gt=0)
     lowercase: bool = False
     """Whether prompts are lower-cased before tokenising (most tokenizer.json do it themselves)."""
+    weights: tuple[str, ...] = ()
+    """As of an encoder."""
 
 
 class Provenance(Frozen):
@@ -115,7 +129,7 @@ class SelfTest(Frozen):
 class Manifest(Frozen):
     """The whole of bundle.json."""
 
-    format: Literal[1]
+    format: Literal[1, 2]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+([.-][A-Za-z0-9.]+)?$")]
     description: str

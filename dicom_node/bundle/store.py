@@ -11,14 +11,15 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dicom_node.bundle.catalogue import FindingEntry, FindingsFile, ScopeEntry, ScopeFile
-from dicom_node.bundle.manifest import FORMAT, Manifest
+from dicom_node.bundle.catalogue import Calibration, FindingEntry, FindingsFile, ScopeEntry, ScopeFile
+from dicom_node.bundle.manifest import READABLE, Manifest
 from dicom_node.errors import BundleFormatError, BundleIntegrityError
 from dicom_node.records import BundleIdentity
 
@@ -50,8 +51,8 @@ class Bundle:
 def open_bundle(path: Path) -> Bundle:
     """Read, verify and check the bundle in folder `path`.
 
-    Raises BundleFormatError where it is not a bundle of format v1 or its parts contradict each other,
-    BundleIntegrityError where a file is missing, differs from what was sealed or was not sealed at all. Both
+    Raises BundleFormatError where it is not a bundle of a format in READABLE or its parts contradict each
+    other, BundleIntegrityError where a file is missing, differs from what was sealed or was not sealed at all. Both
     name the file.
     """
     root = path.resolve()
@@ -81,9 +82,10 @@ class _FormatOnly(BaseModel):
 
 def _require_known_format(sealed: bytes) -> None:
     number = _parse(_FormatOnly, sealed, MANIFEST).format
-    if number != FORMAT:
+    if number not in READABLE:
         raise BundleFormatError(
-            f"{MANIFEST} is of format {number}; this version reads format {FORMAT}. "
+            f"{MANIFEST} is of format {number}; this version reads format "
+            f"{' and '.join(map(str, READABLE))}. "
             "Install a matching version of the node, or export the bundle again."
         )
 
@@ -105,7 +107,9 @@ def _parse(kind: type[Part], raw: bytes, name: str) -> Part:
             f"{'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
             for problem in error.errors()[:5]
         )
-        raise BundleFormatError(f"{name} is not of format v{FORMAT}: {problems}.") from error
+        raise BundleFormatError(
+            f"{name} is not of format {' or '.join(f'v{number}' for number in READABLE)}: {problems}."
+        ) from error
 
 
 def _require_listed(manifest: Manifest) -> None:
@@ -116,7 +120,8 @@ def _require_listed(manifest: Manifest) -> None:
         manifest.selftest.file,
         manifest.text.file,
         manifest.text.tokenizer,
-        *(encoder.file for encoder in manifest.encoders.values()),
+        *manifest.text.weights,
+        *(name for e in manifest.encoders.values() for name in (e.file, *e.weights)),
     }
     for name in sorted(referenced - set(manifest.files)):
         raise BundleFormatError(f"{MANIFEST} refers to {name} but lists no sha256 for it. Export it again.")
@@ -177,16 +182,29 @@ def _check_findings(manifest: Manifest, findings: tuple[FindingEntry, ...]) -> N
             raise BundleFormatError(
                 f"{manifest.findings}: {entry.id} is of modality {entry.modality}, which has no encoder."
             )
-        slope, intercept = entry.calibration.slope, entry.calibration.intercept
-        if not (math.isfinite(slope) and math.isfinite(intercept) and slope > 0):
+        _check_calibration(f"{manifest.findings}: {entry.id}", entry.calibration)
+        if entry.enabled == (entry.disabled_because is not None):
             raise BundleFormatError(
-                f"{manifest.findings}: {entry.id} needs a calibration of finite numbers and a slope above 0."
+                f"{manifest.findings}: {entry.id} needs `disabled_because` if it is not enabled, "
+                "and only then."
             )
         if entry.unsure_from is not None and entry.unsure_from > entry.threshold:
             raise BundleFormatError(
                 f"{manifest.findings}: {entry.id} is unsure from {entry.unsure_from}, "
                 f"which is above its threshold {entry.threshold}."
             )
+
+
+def _check_calibration(where: str, calibration: Calibration) -> None:
+    """A rising margin must give a rising probability, and never two margins the same one."""
+    numbers = (calibration.slope, calibration.intercept, *(n for knot in calibration.knots for n in knot))
+    if not (all(math.isfinite(n) for n in numbers) and calibration.slope > 0):
+        raise BundleFormatError(f"{where} needs a calibration of finite numbers and a slope above 0.")
+    knots = calibration.knots
+    if (len(knots) >= 2) != (calibration.method == "monotone") or len(knots) == 1:
+        raise BundleFormatError(f"{where}: a calibration has two knots or more if it is monotone, else none.")
+    if any(not (a[0] < b[0] and a[1] < b[1]) for a, b in pairwise(knots)):
+        raise BundleFormatError(f"{where}: the knots of its calibration must rise strictly, both numbers.")
 
 
 def _check_scope(manifest: Manifest, scope: Mapping[str, ScopeEntry]) -> None:

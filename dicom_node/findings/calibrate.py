@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +30,17 @@ def sigmoid(x: float) -> float:
 
 
 def probability(margin: float, calibration: Calibration) -> float:
-    """Calibrated probability, 0 to 1."""
-    return sigmoid(calibration.slope * margin + calibration.intercept)
+    """Calibrated probability, 0 to 1; strictly rising with the margin."""
+    z = calibration.slope * margin + calibration.intercept
+    return sigmoid(_along(calibration.knots, z) if calibration.knots else z)
+
+
+def _along(knots: Sequence[tuple[float, float]], x: float) -> float:
+    """The broken line through `knots` (both coordinates rising, two or more) at `x`; beyond its ends it goes
+    on as its first and its last piece."""
+    piece = min(max(bisect_right(knots, x, key=lambda knot: knot[0]), 1), len(knots) - 1)
+    (x0, y0), (x1, y1) = knots[piece - 1], knots[piece]
+    return y0 + (x - x0) * (y1 - y0) / (x1 - x0)
 
 
 def log_odds(level: float) -> float:
@@ -47,7 +58,10 @@ def margin_at(level: float, calibration: Calibration) -> float:
         return -math.inf
     if level >= 1.0:
         return math.inf
-    return (math.log(level / (1.0 - level)) - calibration.intercept) / calibration.slope
+    z = math.log(level / (1.0 - level))
+    if calibration.knots:
+        z = _along([(y, x) for x, y in calibration.knots], z)
+    return (z - calibration.intercept) / calibration.slope
 
 
 def fit_platt(margins: NDArray[np.floating], labels: NDArray[np.bool_]) -> Calibration:

@@ -167,9 +167,30 @@ REFUSED: dict[str, tuple[Callable[[Path], None], type[BundleError], str]] = {
         "bundle.json is not",
     ),
     "later format": (
-        in_manifest(put("format", 2)),
+        in_manifest(put("format", 3)),
         BundleFormatError,
-        "format 2; this version reads format 1",
+        "format 3; this version reads format 1 and 2",
+    ),
+    "disabled without a reason": (
+        in_part("findings.json", put("findings/0/enabled", False)),
+        BundleFormatError,
+        "xray.pneumonia needs `disabled_because`",
+    ),
+    "calibration that stands still": (
+        in_part(
+            "findings.json",
+            put(
+                "findings/0/calibration",
+                {"method": "monotone", "slope": 1, "intercept": 0, "knots": [[0, 0], [1, 2], [2, 2]]},
+            ),
+        ),
+        BundleFormatError,
+        "xray.pneumonia: the knots of its calibration must rise",
+    ),
+    "knots that nobody follows": (
+        in_part("findings.json", put("findings/0/calibration/knots", [[0, 0], [1, 1]])),
+        BundleFormatError,
+        "two knots or more if it is monotone",
     ),
     "unknown key": (in_manifest(put("formta", 1)), BundleFormatError, "formta"),
     "key missing": (in_manifest(drop("dimension")), BundleFormatError, "dimension"),

@@ -23,6 +23,15 @@ def test_file_then_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert settings.data_dir == tmp_path / "state"
 
 
+def test_findings_are_named_in_the_file_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, '[findings]\nenable = ["ecg.sinus_bradycardia"]\n')
+    monkeypatch.setenv("M3BIND__FINDINGS__DISABLE", '["xray.infiltrate"]')
+    findings = load_settings(path).findings
+    assert (findings.enable, findings.disable) == (("ecg.sinus_bradycardia",), ("xray.infiltrate",))
+
+
 def test_defaults_listen_on_loopback_only() -> None:
     settings = load_settings()
     assert settings.dimse.host == "127.0.0.1"

@@ -120,3 +120,21 @@ def test_a_bundle_without_findings_still_makes_vectors(tmp_path: Path) -> None:
 def test_an_unknown_provider_is_a_setting_to_correct() -> None:
     with pytest.raises(ConfigError, match="npu"):
         Engine.load(TINY, providers=["npu"])
+
+
+def test_only_what_is_chosen_is_said(tmp_path: Path) -> None:
+    bundle = copy_tiny(tmp_path / "bundle")
+    weak = {"enabled": False, "disabled_because": "it is weak"}
+    alter_json(bundle / "findings.json", lambda c: c["findings"][0].update(weak))
+    alter_json(bundle / "bundle.json", lambda c: c.update(format=2))
+    reseal(bundle)
+    engine, _ = load(bundle)
+    assert "xray.pneumonia" in {entry.id for entry in engine.bundle.findings}
+    study = StudyRead((sample(),), ())
+    assert [f.id for f in engine.assess("1.9", study).findings] == ["xray.effusion", "xray.cardiomegaly"]
+    asked = Engine.load(
+        bundle, providers=["cpu"], threads=1, enable=["xray.pneumonia"], disable=["xray.effusion"]
+    )
+    assert [f.id for f in asked.assess("1.9", study).findings] == ["xray.pneumonia", "xray.cardiomegaly"]
+    with pytest.raises(ConfigError, match=r"findings\.enable: .* 'xray\.gout'"):
+        Engine.load(bundle, providers=["cpu"], threads=1, enable=["xray.gout"])

@@ -67,3 +67,20 @@ def test_margins_that_point_the_wrong_way_give_a_slope_below_zero() -> None:
 def test_one_class_alone_cannot_be_calibrated(label: bool) -> None:
     with pytest.raises(ValueError, match="both classes"):
         fit_platt(np.array([0.1, 0.2]), np.array([label, label]))
+
+
+BENT = Calibration(
+    method="monotone", slope=10.0, intercept=-1.0, knots=((-3.0, -4.0), (-1.0, -3.5), (0.0, 1.0), (2.0, 1.5))
+)
+
+
+def test_a_broken_line_is_followed_between_its_knots_and_beyond() -> None:
+    for z, odds in ((-1.0, -3.5), (-0.5, -1.25), (1.0, 1.25), (-5.0, -4.5), (6.0, 2.5)):
+        margin = (z + 1.0) / 10.0
+        assert probability(margin, BENT) == pytest.approx(1 / (1 + math.exp(-odds)))
+        assert margin_at(probability(margin, BENT), BENT) == pytest.approx(margin)
+
+
+def test_a_broken_line_never_gives_two_margins_the_same_probability() -> None:
+    said = [probability(margin, BENT) for margin in np.linspace(-2, 2, 5001).tolist()]
+    assert (np.diff(said) > 0).all()
