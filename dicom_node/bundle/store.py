@@ -51,9 +51,9 @@ class Bundle:
 def open_bundle(path: Path) -> Bundle:
     """Read, verify and check the bundle in folder `path`.
 
-    Raises BundleFormatError where it is not a bundle of a format in READABLE or its parts contradict each
-    other, BundleIntegrityError where a file is missing, differs from what was sealed or was not sealed at all. Both
-    name the file.
+    Raises BundleFormatError where it is not a bundle of a format in READABLE or its parts contradict
+    each other, BundleIntegrityError where a file is missing, differs from what was sealed or was not sealed
+    at all. Both name the file.
     """
     root = path.resolve()
     if not root.is_dir():
