@@ -24,6 +24,7 @@ from dicom_node.archive.protocol import OWN_MANUFACTURER
 from dicom_node.errors import ConfigError, M3BindError, UnreadableObjectError, describe, where
 from dicom_node.facts import assessment_to_json
 from dicom_node.pipeline import Assessor, assess_study, this_device, write_report
+from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here
 from dicom_node.pixels.headers import NotDicom, walk
 from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Assessment, Instance, Skipped, Status
@@ -77,6 +78,7 @@ def analyse(
     out: Path,
     *,
     now: Callable[[], datetime],
+    decode: FrameDecoder = decode_here,
     started: Callable[[str], None] = lambda _uid: None,
     ended: Callable[[Outcome], None] = lambda _outcome: None,
 ) -> list[Outcome]:
@@ -93,7 +95,7 @@ def analyse(
     for study_uid, instances in found.studies.items():
         started(study_uid)
         try:
-            outcome = _analyse_study(study_uid, instances, assessor, out, now())
+            outcome = _analyse_study(study_uid, instances, assessor, out, now(), decode)
         except Exception as error:  # noqa: BLE001 - a rim: the other studies must be analysed
             log.warning("study_failed", study_uid=study_uid, error=describe(error), where=where(error))
             outcome = Outcome(study_uid, None, _told(error), None, None)
@@ -124,12 +126,17 @@ def is_own_report(instance: Instance) -> bool:
 
 
 def _analyse_study(
-    study_uid: str, members: Sequence[Instance], assessor: Assessor, out: Path, created: datetime
+    study_uid: str,
+    members: Sequence[Instance],
+    assessor: Assessor,
+    out: Path,
+    created: datetime,
+    decode: FrameDecoder,
 ) -> Outcome:
     own = [instance for instance in members if is_own_report(instance)]
     # A study of our reports alone is refused with the readers' reason.
     instances = [instance for instance in members if instance not in own] or own
-    assessment = assess_study(assessor, study_uid, instances)
+    assessment = assess_study(assessor, study_uid, instances, decode)
     if instances is not own:
         told = tuple(
             Skipped(i.sop_instance_uid, "own-report", "It is a report that this software made.") for i in own

@@ -109,6 +109,7 @@ def analyse(
     from dicom_node.analyse import find_studies
     from dicom_node.engine import Engine
     from dicom_node.logs import configure_logging
+    from dicom_node.pixels.contained import DecoderPool, cores
     from dicom_node.tables import not_dicom_lines, outcome_line, outcome_to_json
 
     configure_logging("warning", "text")
@@ -122,11 +123,12 @@ def analyse(
         raise typer.Exit(1)
     with console.status("loading the bundle"):
         engine = Engine.load(bundle)
-    with console.status("") as status:
+    with DecoderPool(cores()) as decode, console.status("") as status:
         outcomes = run(
             found,
             engine,
             out,
+            decode=decode,
             now=lambda: datetime.now().astimezone(),
             started=lambda uid: status.update(f"analysing study {uid}"),
             ended=lambda outcome: console.print(outcome_line(outcome), markup=False, soft_wrap=True),

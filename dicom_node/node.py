@@ -38,6 +38,7 @@ from dicom_node.intake import Intake, QuietWatch
 from dicom_node.jobs.app import WorkerThread, make_app
 from dicom_node.logs import configure_logging
 from dicom_node.pipeline import PACKAGE, Pipeline, this_device, warm_up
+from dicom_node.pixels.contained import DecoderPool, cores
 from dicom_node.report.context import DeviceObserver
 from dicom_node.scratch import Scratch
 from dicom_node.storage import Storage
@@ -75,6 +76,7 @@ class Workplace:
         self.archives = {item.name: make_archive(item, settings) for item in settings.archives}
         self._worker: WorkerThread | None = None
         self._scratch = Scratch(storage.spool.root / "scratch")
+        self._decoders = DecoderPool(cores())
         self.engine: Engine | None = None
 
     @property
@@ -109,6 +111,7 @@ class Workplace:
             deliver_to=self._settings.deliver_to,
             device=device_observer(self._settings),
             scratch=self._scratch.open(),
+            decode=self._decoders,
         )
         self._worker = WorkerThread(
             make_app(self._storage.url, pipeline, store), self._settings.worker.concurrency
@@ -119,6 +122,7 @@ class Workplace:
         """Finish the jobs in hand and let go of the archives; False where a job took too long."""
         with ExitStack() as steps:
             steps.callback(self._scratch.close)
+            steps.callback(self._decoders.close)
             for archive in self.archives.values():
                 steps.callback(archive.close)
             finished = self._worker is None or self._worker.stop(STOP_SECONDS)

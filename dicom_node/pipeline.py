@@ -34,6 +34,7 @@ from dicom_node.errors import (
     ReportError,
     describe,
 )
+from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here
 from dicom_node.pixels.ground import load_header
 from dicom_node.pixels.select import read_study
 from dicom_node.records import Assessment, BundleIdentity, Instance, Status, StoredReport, StudyRead
@@ -132,13 +133,18 @@ def warm_up() -> None:
     import dicom_node.report.document  # noqa: F401
 
 
-def assess_study(assessor: Assessor, study_uid: str, instances: Sequence[Instance]) -> Assessment:
+def assess_study(
+    assessor: Assessor,
+    study_uid: str,
+    instances: Sequence[Instance],
+    decode: FrameDecoder = decode_here,
+) -> Assessment:
     """Read the pixels, encode, judge. `seconds` of the result holds decode, encode, assess.
 
     Unreadable instances end in `skipped`; only InferenceError is raised.
     """
     began = time.perf_counter()
-    read = read_study(instances, assessor.encoders)
+    read = read_study(instances, assessor.encoders, decode)
     decoded = time.perf_counter() - began
     assessment = assessor.assess(study_uid, read)
     return replace(assessment, seconds={"decode": decoded, **assessment.seconds})
@@ -209,8 +215,11 @@ class Pipeline:
         deliver_to: Sequence[str],
         device: DeviceObserver,
         scratch: Path,
+        decode: FrameDecoder = decode_here,
     ) -> None:
-        """`deliver_to`: archives for studies that came by C-STORE; `scratch`: a folder for passing files."""
+        """`deliver_to`: archives for studies that came by C-STORE; `scratch`: a folder for passing files;
+        `decode`: what decodes compressed frames."""
+        self._decode = decode
         self._assessor = assessor
         self._ledger = ledger
         self._shelf = shelf
@@ -225,7 +234,7 @@ class Pipeline:
         job = self._ledger.begin(study_uid, revision)
         if job is None:
             return
-        assessment = assess_study(self._assessor, study_uid, job.instances)
+        assessment = assess_study(self._assessor, study_uid, job.instances, self._decode)
         began = time.perf_counter()
         stored = self._store_report(job, assessment) if assessment.status is Status.REPORTED else None
         assessment.seconds["report"] = time.perf_counter() - began

@@ -1,69 +1,31 @@
-"""The one place where pixel data are decoded: single frames, never more of a file than was asked for.
+"""Frames from files: single ones, never more of a file, and no more of a frame, than was asked for.
 
-A transfer syntax is decoded by the first of these that knows it: imagecodecs for DCT-based JPEG (three times
-faster than the others, and the only one for 12 bits), pydicom with its plugins for everything else.
+Compressed frames go to `Loaded.decode`, see `decoders/registry.py`; others are read from their place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
-from pydicom.encaps import encapsulate
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.utils import as_pixel_options, iter_pixels
-from pydicom.uid import (
-    UID,
-    AllTransferSyntaxes,
-    DeflatedExplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    RLELossless,
-)
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
+from dicom_node.pixels.decoders.coded import Coded, halved, shrink
+from dicom_node.pixels.decoders.registry import names_of
 from dicom_node.pixels.ground import Loaded, count, number, text
 from dicom_node.pixels.quiet import parsing
-from dicom_node.pixels.streams import Stream, decode_jpeg, encoded_frames, inspect
+from dicom_node.pixels.streams import encoded_frames, inspect, native_frames
 
 MAX_PIXELS = 1 << 26
 """Pixels of one frame, 8192 x 8192: larger than any radiograph or slice; slides are tiled."""
 MAX_FRAMES = 1 << 24
-
-DCT = (
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    UID("1.2.840.10008.1.2.4.53"),  # spectral selection, retired
-    UID("1.2.840.10008.1.2.4.55"),  # full progression, retired
-)
-
-TRUSTED: Mapping[UID, str] = {RLELossless: "pydicom"}
-"""The plugin that alone may decode a syntax. RLE: on damaged data pylibjpeg's Rust panics, which is no
-Exception and would end a worker, and imagecodecs' C reads past its buffer."""
-
-
-def installed() -> Mapping[str, tuple[str, ...]]:
-    """Transfer Syntax UIDs that this machine can decode, with the names of the decoders that can."""
-    known = dict.fromkeys((*AllTransferSyntaxes, *DCT))
-    return {str(uid): decoders for uid in known if (decoders := _decoders(uid))}
-
-
-def _decoders(uid: UID) -> tuple[str, ...]:
-    """The names of what decodes a transfer syntax here; none where nothing does."""
-    if uid in DCT:
-        return ("imagecodecs",)
-    try:
-        decoder = get_decoder(uid)
-    except NotImplementedError:
-        return ()
-    if not decoder.is_available:
-        return ()
-    if uid in TRUSTED:
-        return (TRUSTED[uid],)
-    return tuple(decoder.available_plugins) if uid.is_encapsulated else ("pydicom",)
+MAX_HALVINGS = 5
+"""Of a frame: as many as encoders of DICOM images commonly allow."""
 
 
 def frame_count(loaded: Loaded) -> int:
@@ -84,9 +46,20 @@ def frame_size(loaded: Loaded) -> tuple[int, int]:
     return rows, columns
 
 
-def read_frames(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+def halvings_for(size: tuple[int, int], least: int | None) -> int:
+    """How often a frame of (rows, columns) can be halved so that its shorter side keeps `least` pixels; 0
+    where `least` is None."""
+    if least is None:
+        return 0
+    halvings = 0
+    while min(halved(size, halvings + 1)) >= least and halvings < MAX_HALVINGS:
+        halvings += 1
+    return halvings
+
+
+def read_frames(loaded: Loaded, indices: Sequence[int], halvings: int = 0) -> Iterator[NDArray[Any]]:
     """The frames with these 0-based indices, in that order: (rows, columns) or (rows, columns, 3), as stored,
-    save that YBR becomes RGB.
+    save that YBR becomes RGB; at 1/2^halvings of their size, rounded up.
 
     Raises UnsupportedObjectError (`transfer-syntax`) where no decoder is installed, UnreadableObjectError
     where there are no pixels, the frame does not exist, or the data are broken.
@@ -96,8 +69,9 @@ def read_frames(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]
     if any(not 0 <= index < frames for index in indices):
         raise UnreadableObjectError("no-such-frame", f"It has {frames} frame(s), and more were asked for.")
     samples = count(loaded.header, "SamplesPerPixel")
-    shape = (rows, columns) if samples == 1 else (rows, columns, samples)
-    source = _source(loaded, indices, frames, (rows, columns, samples))
+    small = halved((rows, columns), halvings)
+    shape = small if samples == 1 else (*small, samples)
+    source = _source(loaded, indices, frames, (rows, columns, samples), halvings)
     for _ in indices:
         with parsing("broken-pixels", "Its pixel data cannot be decoded."):
             frame = next(source, None)
@@ -110,9 +84,9 @@ def read_frames(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]
         yield frame
 
 
-def read_frame(loaded: Loaded, index: int = 0) -> NDArray[Any]:
+def read_frame(loaded: Loaded, index: int = 0, halvings: int = 0) -> NDArray[Any]:
     """One frame; see `read_frames`."""
-    return next(read_frames(loaded, [index]))
+    return next(read_frames(loaded, [index], halvings))
 
 
 def unit_range(loaded: Loaded, frame: NDArray[Any]) -> NDArray[np.float32]:
@@ -125,23 +99,27 @@ def unit_range(loaded: Loaded, frame: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _source(
-    loaded: Loaded, indices: Sequence[int], frames: int, size: tuple[int, int, int]
+    loaded: Loaded, indices: Sequence[int], frames: int, size: tuple[int, int, int], halvings: int
 ) -> Iterator[NDArray[Any]]:
     """The decoded frames, by the way that suits the transfer syntax. Faults are the caller's to tell."""
     uid = UID(loaded.instance.transfer_syntax_uid)
-    if not _decoders(uid):
+    if not names_of(str(uid)):
         raise UnsupportedObjectError(
             "transfer-syntax", f"No decoder for transfer syntax {uid} is installed here."
         )
     if uid == DeflatedExplicitVRLittleEndian:
-        return _deflated(loaded, indices)
-    return (
-        _encapsulated(loaded, uid, indices, frames, size) if uid.is_encapsulated else _native(loaded, indices)
-    )
+        return (shrink(frame, halvings) for frame in _deflated(loaded, indices))
+    if uid.is_encapsulated:
+        return _encapsulated(loaded, uid, indices, frames, size, halvings)
+    return (shrink(frame, halvings) for frame in _native(loaded, indices))
 
 
 def _native(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     """Uncompressed frames: read from their place in the file."""
+    plain = native_frames(loaded, indices)
+    if plain is not None:
+        yield from plain
+        return
     try:
         yield from iter_pixels(loaded.instance.path, indices=list(indices))
     except AttributeError:  # what pydicom raises where no pixel data element ends the data set
@@ -157,13 +135,16 @@ def _deflated(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
 
 
 def _encapsulated(
-    loaded: Loaded, uid: UID, indices: Sequence[int], frames: int, size: tuple[int, int, int]
+    loaded: Loaded, uid: UID, indices: Sequence[int], frames: int, size: tuple[int, int, int], halvings: int
 ) -> Iterator[NDArray[Any]]:
     """Compressed frames: what each says of its size is compared with the header before it is decoded, since a
     few bytes may claim gigabytes."""
-    options = as_pixel_options(loaded.header)
+    header, offsets = loaded.header, None
+    if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
+        offsets = (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths)
+    allocated = count(header, "BitsAllocated")
     with loaded.instance.path.open("rb") as file:
-        for data in encoded_frames(file, indices, frames, options.pop("extended_offsets", None)):
+        for data in encoded_frames(file, indices, frames, offsets):
             stream = inspect(data)
             if stream is not None and (stream.rows, stream.columns, stream.components) != size:
                 raise UnreadableObjectError(
@@ -171,19 +152,17 @@ def _encapsulated(
                     f"A frame of {stream.rows} x {stream.columns} x {stream.components} is stored; "
                     f"the header says {' x '.join(map(str, size))}.",
                 )
-            yield _decode(loaded, uid, data, stream, options)
-
-
-def _decode(
-    loaded: Loaded, uid: UID, data: bytes, stream: Stream | None, options: dict[str, Any]
-) -> NDArray[Any]:
-    if uid in DCT:
-        if stream is None:
-            raise UnreadableObjectError("broken-pixels", "Its pixel data are no JPEG stream.")
-        photometric = text(loaded.header, "PhotometricInterpretation")
-        signed = number(loaded.header, "PixelRepresentation") == 1
-        return decode_jpeg(data, stream, photometric, count(loaded.header, "BitsStored"), signed)
-    single = {**options, "number_of_frames": 1, "pixel_keyword": "PixelData", "pixel_vr": "OB"}
-    plugin = TRUSTED.get(uid, "")
-    pixels, _ = get_decoder(uid).as_array(encapsulate([data]), index=0, decoding_plugin=plugin, **single)
-    return pixels
+            coded = Coded(
+                data=data,
+                transfer_syntax=str(uid),
+                rows=size[0],
+                columns=size[1],
+                samples=size[2],
+                bits_allocated=allocated,
+                bits_stored=count(header, "BitsStored", default=allocated),
+                signed=number(header, "PixelRepresentation") == 1,
+                photometric=text(header, "PhotometricInterpretation"),
+                planar=int(number(header, "PlanarConfiguration") or 0),
+                stream=stream,
+            )
+            yield loaded.decode(coded, halvings)

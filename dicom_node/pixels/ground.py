@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset, dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_node.errors import BundleFormatError, InputError, UnreadableObjectError
+from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here
 from dicom_node.pixels.ops import Patch, Step
 from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Instance, Sample, Skipped, SourceRef, StudyRead, View
@@ -20,6 +22,10 @@ class Loaded:
 
     instance: Instance
     header: Dataset
+    pixels_at: int | None = None
+    """Offset of the first element behind the header, as a rule Pixel Data; None where it is not known."""
+    decode: FrameDecoder = decode_here
+    """What decodes its compressed frames."""
 
     @property
     def source(self) -> SourceRef:
@@ -38,6 +44,8 @@ class Task:
     modality: str
     sampling: Mapping[str, float | int | str]
     prepare: Step
+    least_side: int | None = None
+    """Pixels of the shorter side that an image must be read with, see `demand.py`; None: all."""
 
     def parameter(self, name: str) -> float:
         """A positive number of `sampling`. Raises BundleFormatError where it is missing."""
@@ -61,11 +69,12 @@ class Task:
         return Sample(values=done.values, source=source, box=done.box, span=done.span)
 
 
-def load_header(instance: Instance) -> Loaded:
+def load_header(instance: Instance, decode: FrameDecoder = decode_here) -> Loaded:
     """Read the data set up to the pixels. Raises UnreadableObjectError where it cannot be parsed."""
-    with parsing("broken-header", "Its data set cannot be parsed."):
-        header = dcmread(instance.path, stop_before_pixels=True, force=True, defer_size=1 << 22)
-    return Loaded(instance, header)
+    with parsing("broken-header", "Its data set cannot be parsed."), instance.path.open("rb") as file:
+        header = dcmread(file, stop_before_pixels=True, force=True, defer_size=1 << 22)
+        deflated = instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian
+        return Loaded(instance, header, None if deflated else file.tell(), decode)
 
 
 def skipped(instance: Instance, error: InputError) -> Skipped:

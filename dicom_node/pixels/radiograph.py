@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
-from dicom_node.pixels.decode import frame_count, read_frame, unit_range
+from dicom_node.pixels.decode import frame_count, frame_size, halvings_for, read_frame, unit_range
 from dicom_node.pixels.ground import Loaded, Task, first_item, items, number, numbers, read_each, text, texts
 from dicom_node.pixels.ops import Patch
 from dicom_node.pixels.quiet import parsing
@@ -56,11 +56,12 @@ def _read_one(loaded: Loaded, task: Task) -> View:
         raise UnsupportedObjectError(
             "lateral-view", "It is a lateral view; only frontal radiographs (PA, AP) can be judged."
         )
-    stored = read_frame(loaded)
+    size = frame_size(loaded)
+    stored = read_frame(loaded, halvings=halvings_for(size, task.least_side))
     values, notes = display(loaded, stored)
     if photometric == "MONOCHROME1":
         np.subtract(1.0, values, out=values)
-    rows, columns = values.shape
+    rows, columns = size
     sample = task.sample(Patch(values, Box(0, 0, columns, rows)), loaded.source)
     return View(
         modality=task.modality,

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from dicom_node.errors import UnsupportedObjectError
-from dicom_node.pixels.decode import frame_count, read_frames, unit_range
+from dicom_node.pixels.decode import frame_count, frame_size, halvings_for, read_frames, unit_range
 from dicom_node.pixels.ground import Loaded, Task, read_each, text
 from dicom_node.pixels.ops import Patch
 from dicom_node.pixels.quiet import parsing
@@ -37,10 +37,13 @@ def _read_one(loaded: Loaded, task: Task) -> list[View]:
     if frames > MAX_PHOTOGRAPHS:
         raise UnsupportedObjectError("multi-frame", f"It holds {frames} frames: a film, no photograph.")
     views = []
-    for index, frame in enumerate(read_frames(loaded, range(frames))):
+    rows, columns = frame_size(loaded)
+    # Entries of a palette have no mean.
+    least = None if photometric == "PALETTE COLOR" else task.least_side
+    halvings = halvings_for((rows, columns), least)
+    for index, frame in enumerate(read_frames(loaded, range(frames), halvings)):
         values = _rgb(loaded, frame, photometric)
         source = loaded.source if frames == 1 else loaded.frame(index + 1)
-        rows, columns = values.shape[:2]
         views.append(
             View(
                 modality=task.modality,

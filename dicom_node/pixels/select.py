@@ -27,6 +27,8 @@ from pydicom.uid import (
 from dicom_node.bundle.manifest import Encoder
 from dicom_node.errors import InputError, UnsupportedObjectError
 from dicom_node.pixels import ct, ecg, radiograph, retina, slide
+from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here
+from dicom_node.pixels.demand import least_side
 from dicom_node.pixels.ground import Loaded, Task, items, load_header, skipped, text
 from dicom_node.pixels.ops import compile_operations
 from dicom_node.pixels.quiet import quiet
@@ -134,33 +136,43 @@ terms are defined (PS3.16 annex L: CHEST, CHESTABDOMEN, NECKCHEST ...), but devi
 object that tells none is left to the scope test, which alone has taken a head CT for a chest CT."""
 
 
-def read_study(instances: Sequence[Instance], encoders: Mapping[str, Encoder]) -> StudyRead:
+def read_study(
+    instances: Sequence[Instance], encoders: Mapping[str, Encoder], decode: FrameDecoder = decode_here
+) -> StudyRead:
     """All views of one study, ready for the encoders, and every instance that was not used with its reason.
 
     `encoders` is by modality id, as in the manifest. Views come in the order of `encoders`, then as the
-    reader orders them. An object that cannot be read never stops the others.
+    reader orders them. An object that cannot be read never stops the others. `decode` decodes what is
+    compressed: here, or in children that may die of it (`contained.py`).
 
     Raises BundleFormatError where the bundle's sampling or preprocessing does not fit its reader, and
     OSError where a file is gone.
     """
     with quiet:  # once here, since entering it for each attribute of many slices takes its time
-        return _read_study(instances, encoders)
+        return _read_study(instances, encoders, decode)
 
 
-def _read_study(instances: Sequence[Instance], encoders: Mapping[str, Encoder]) -> StudyRead:
+def _read_study(
+    instances: Sequence[Instance], encoders: Mapping[str, Encoder], decode: FrameDecoder
+) -> StudyRead:
     wanted: set[str] = {encoder.reader for encoder in encoders.values()}
     unread: list[Skipped] = []
     kinds: dict[str, list[Loaded]] = {}
     for instance in instances:
         try:
-            kind, loaded = _route(instance, wanted)
+            kind, loaded = _route(instance, wanted, decode)
         except InputError as error:
             unread.append(skipped(instance, error))
         else:
             kinds.setdefault(kind, []).append(loaded)
     views: list[View] = []
     for modality, encoder in encoders.items():
-        task = Task(modality, encoder.sampling, compile_operations(encoder.preprocess))
+        task = Task(
+            modality,
+            encoder.sampling,
+            compile_operations(encoder.preprocess),
+            least_side(encoder.preprocess),
+        )
         fitting, elsewhere = _of_body_part(kinds.get(encoder.reader, ()), modality)
         unread.extend(elsewhere)
         done = READERS[encoder.reader](fitting, task)
@@ -197,7 +209,7 @@ def _check_body_part(header: Dataset, modality: str, stems: Sequence[str] | None
         )
 
 
-def _route(instance: Instance, wanted: set[str]) -> tuple[str, Loaded]:
+def _route(instance: Instance, wanted: set[str], decode: FrameDecoder) -> tuple[str, Loaded]:
     """The reader's name and the loaded header. Raises InputError where nothing reads this instance."""
     uid = UID(instance.sop_class_uid)
     rule = RULES.get(uid)
@@ -206,7 +218,7 @@ def _route(instance: Instance, wanted: set[str]) -> tuple[str, Loaded]:
             if uid.startswith(family):
                 raise UnsupportedObjectError("not-an-image", f"It is {meaning}, no image or waveform.")
         raise UnsupportedObjectError("unsupported-sop-class", f"Nothing here reads {uid.name}.")
-    loaded = load_header(instance)
+    loaded = load_header(instance, decode)
     kind = rule(loaded.header)
     if kind not in wanted:
         raise UnsupportedObjectError(

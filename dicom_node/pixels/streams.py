@@ -1,19 +1,21 @@
-"""Where compressed frames lie in a file, what they say of themselves before they are decoded, and JPEG."""
+"""Where compressed frames lie in a file, and what they say of themselves before they are decoded."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_node.errors import UnreadableObjectError
+from dicom_node.pixels.decoders.coded import Stream
+from dicom_node.pixels.ground import Loaded, count, number, text
 
 _FIRST_PIXELS = 0x7FE00008
 """Float Pixel Data, before Double Float Pixel Data and Pixel Data (7FE0,0010)."""
@@ -25,20 +27,6 @@ _NO_FRAME = frozenset((0xC4, 0xC8, 0xCC))
 _JPEG_LS = 0xF7
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """The header of a JPEG, JPEG-LS or JPEG 2000 stream."""
-
-    rows: int
-    columns: int
-    components: int
-    jfif: bool = False
-    adobe: int | None = None
-    """The transform of an Adobe marker: 0 RGB, 1 YCbCr."""
-    named_rgb: bool = False
-    """Whether the components are called R, G and B."""
-
-
 def encoded_frames(
     file: BinaryIO, indices: Sequence[int], frames: int, offsets: tuple[bytes, bytes] | None
 ) -> Iterator[bytes]:
@@ -48,6 +36,56 @@ def encoded_frames(
     for index in indices:
         file.seek(start)
         yield get_frame(file, index, number_of_frames=frames, extended_offsets=offsets)
+
+
+def native_frames(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]] | None:
+    """Uncompressed little-endian frames of whole bytes, by their offset: no more of the file is read.
+
+    None for another form (bits, planes, YBR, big endian, no place known), which is left to pydicom."""
+    header, syntax = loaded.header, loaded.instance.transfer_syntax_uid
+    samples, allocated = count(header, "SamplesPerPixel"), count(header, "BitsAllocated")
+    grey = samples == 1 and text(header, "PhotometricInterpretation") != "YBR_FULL_422"
+    rgb = samples == 3 and text(header, "PhotometricInterpretation") == "RGB"
+    interleaved = rgb and not number(header, "PlanarConfiguration") and allocated == 8
+    if (
+        loaded.pixels_at is None
+        or syntax not in (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+        or allocated not in (8, 16, 32)
+        or not (grey or interleaved)
+    ):
+        return None
+    start = _value_at(loaded, loaded.pixels_at, implicit=syntax == ImplicitVRLittleEndian)
+    if start is None:
+        return None
+    kind = np.dtype(f"<{'i' if number(header, 'PixelRepresentation') == 1 else 'u'}{allocated // 8}")
+    shape = (count(header, "Rows"), count(header, "Columns"), *((3,) if samples == 3 else ()))
+    return _at_offsets(loaded, indices, start, kind, shape)
+
+
+def _at_offsets(
+    loaded: Loaded, indices: Sequence[int], start: int, kind: np.dtype[Any], shape: tuple[int, ...]
+) -> Iterator[NDArray[Any]]:
+    values = math.prod(shape)
+    with loaded.instance.path.open("rb") as file:
+        for index in indices:
+            file.seek(start + index * values * kind.itemsize)
+            frame = np.fromfile(file, dtype=kind, count=values)
+            if len(frame) < values:
+                raise UnreadableObjectError("broken-pixels", "Its pixel data are shorter than it says.")
+            yield frame.reshape(shape)
+
+
+def _value_at(loaded: Loaded, at: int, *, implicit: bool) -> int | None:
+    """The offset of the first pixel, where Pixel Data stands at `at` (PS3.5 7.1); None where it does not."""
+    with loaded.instance.path.open("rb") as file:
+        file.seek(at)
+        head = file.read(12)
+    group, element = (int.from_bytes(head[i : i + 2], "little") for i in (0, 2))
+    if (group << 16) + element != _PIXELS or len(head) < 12:
+        return None
+    if implicit:
+        return at + 8
+    return at + 12 if head[4:6] in (b"OB", b"OW", b"UN") else None
 
 
 def _value_of_pixels(file: BinaryIO) -> int:
@@ -73,7 +111,9 @@ def inspect(data: bytes) -> Stream | None:
     if at < 0 or len(data) < at + 42:
         return None
     x, y, x0, y0 = (int.from_bytes(data[at + 8 + 4 * i : at + 12 + 4 * i], "big") for i in range(4))
-    return Stream(y - y0, x - x0, int.from_bytes(data[at + 40 : at + 42], "big"))
+    depth = data[at + 42] if len(data) > at + 42 else 0  # Ssiz of the first component: sign, bits less one
+    components = int.from_bytes(data[at + 40 : at + 42], "big")
+    return Stream(y - y0, x - x0, components, (depth & 0x7F) + 1, signed=depth >= 0x80)
 
 
 def _inspect_jpeg(data: bytes) -> Stream | None:
@@ -96,28 +136,8 @@ def _inspect_jpeg(data: bytes) -> Stream | None:
                 return None
             names = bytes(body[6 + 3 * i] for i in range(body[5]) if 6 + 3 * i < len(body))
             rows, columns = (int.from_bytes(body[i : i + 2], "big") for i in (1, 3))
-            return Stream(rows, columns, body[5], jfif, adobe, names == b"RGB")
+            return Stream(rows, columns, body[5], body[0], False, jfif, adobe, names == b"RGB")
         elif marker == 0xDA:
             return None
         at += 2 + length
     return None
-
-
-def decode_jpeg(data: bytes, stream: Stream, photometric: str, bits: int, signed: bool) -> NDArray[Any]:
-    """A DCT stream of 8 or 12 bits, sequential or progressive, (rows, columns) or (rows, columns, 3) RGB.
-
-    The stream tells its colours itself where it can; the DICOM photometric interpretation decides where
-    it does not.
-    """
-    space = None
-    if stream.components == 3:
-        rgb = stream.named_rgb or (photometric == "RGB" and not stream.jfif)
-        space = "RGB" if (stream.adobe == 0 if stream.adobe is not None else rgb) else "YCBCR"
-    pixels: NDArray[Any] = imagecodecs.jpeg8_decode(
-        data, colorspace=space, outcolorspace="RGB" if space else None
-    )
-    if not signed:
-        return pixels
-    spare = 8 * pixels.dtype.itemsize - min(bits, 8 * pixels.dtype.itemsize)
-    kind = np.dtype(f"i{pixels.dtype.itemsize}")
-    return np.asarray((pixels << spare).view(kind) >> spare)  # the sign is the highest bit stored

@@ -19,6 +19,7 @@ from dicom_node.analyse import Outcome, analyse, find_studies, is_own_report
 from dicom_node.engine import Engine
 from dicom_node.errors import ConfigError, NotDicomError
 from dicom_node.pipeline import Assessor, assess_study
+from dicom_node.pixels.decoders.registry import FrameDecoder
 from dicom_node.pixels.headers import read_instance, walk
 from dicom_node.records import Assessment, Instance
 from tests.support.bundles import TINY
@@ -153,10 +154,12 @@ def test_a_study_that_breaks_does_not_stop_the_others_and_quotes_nothing(
     paths = [SAMPLES / "ecg", SAMPLES / "xray"]
     broken, *_ = find_studies(paths).studies
 
-    def breaking(assessor: Assessor, study_uid: str, instances: Sequence[Instance]) -> Assessment:
+    def breaking(
+        assessor: Assessor, study_uid: str, instances: Sequence[Instance], decode: FrameDecoder
+    ) -> Assessment:
         if study_uid == broken:
             raise kind(f"Invalid value {patient}")
-        return assess_study(assessor, study_uid, instances)
+        return assess_study(assessor, study_uid, instances, decode)
 
     monkeypatch.setattr(module, "assess_study", breaking)
     with capture_logs() as logs:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
 
 from dicom_node.pixels import decode
-from dicom_node.pixels.ground import load_header
+from dicom_node.pixels.ground import Loaded, load_header
 from dicom_node.pixels.headers import read_instance, walk
 from dicom_node.pixels.levels import Region, describe, read_regions
 from dicom_node.pixels.select import read_study
@@ -142,13 +143,13 @@ def test_a_slide_smaller_than_a_tile_is_filled_with_white(tmp_path: Path) -> Non
 def test_only_the_frames_under_the_tiles_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     level = describe(load_header(save(slide(matrix(), 32, 0.5), tmp_path)))
     asked: list[int] = []
-    real = decode.iter_pixels
+    real = decode.native_frames
 
-    def spy(path: Path, indices: list[int]) -> object:
+    def spy(loaded: Loaded, indices: Sequence[int]) -> object:
         asked.extend(indices)
-        return real(path, indices=indices)
+        return real(loaded, indices)
 
-    monkeypatch.setattr(decode, "iter_pixels", spy)
+    monkeypatch.setattr(decode, "native_frames", spy)
     list(read_regions(level, [Region(30, 30, 40), Region(33, 33, 10)]))
     assert asked == [0, 1, 2, 10, 11, 12, 20, 21, 22], "each frame once"
 
@@ -169,7 +170,7 @@ def test_labels_are_never_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("a label was decoded")
 
-    monkeypatch.setattr(decode, "iter_pixels", forbidden)
+    monkeypatch.setattr(decode, "native_frames", forbidden)
     read = run(tmp_path, label, slide(matrix(), 32, 0.5, flavour="OVERVIEW"))
     assert [s.reason for s in read.skipped] == ["label-or-overview"] * 2
 

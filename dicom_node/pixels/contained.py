@@ -1,0 +1,186 @@
+"""A pool of decoding children: a codec that crashes, hangs or asks for too much memory loses a child and one
+frame, never the node.
+
+    with DecoderPool(size=2) as pool:
+        pixels = pool(coded, halvings)
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from types import TracebackType
+
+from dicom_node.errors import InputError, UnreadableObjectError
+from dicom_node.pixels.decoders.coded import Coded, Pixels
+from dicom_node.pixels.decoders.wire import length_of, pixels_of, request_of
+
+SECONDS = 30.0
+"""For one frame: the slowest real one (8192 x 8192, JPEG 2000) takes a sixth of it on one core."""
+MEGABYTES = 4096
+"""Address space of a child; the largest frame that is read takes 64 Mi pixels of 4 bytes, thrice."""
+MAX_LINE = 4096
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+class _EndedError(Exception):
+    """The child is gone."""
+
+
+class _Child:
+    """One process; one thread at a time."""
+
+    def __init__(self, megabytes: int) -> None:
+        command = [sys.executable, "-m", "dicom_node.pixels.decode_child", str(megabytes)]
+        # A codec's own threads would take the address space of the child many times over.
+        environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(  # noqa: S603 # our own module, no shell
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            bufsize=0,
+        )
+        assert self._process.stdin is not None  # noqa: S101 # a pipe
+        os.set_blocking(self._process.stdin.fileno(), False)
+
+    def ask(self, coded: Coded, halvings: int, seconds: float) -> Pixels:
+        """Raises InputError as the child tells it, TimeoutError, and _EndedError where the child is gone."""
+        assert self._process.stdin is not None  # noqa: S101 # pipes, both
+        assert self._process.stdout is not None  # noqa: S101
+        until = time.monotonic() + seconds
+        try:
+            _write(self._process.stdin.fileno(), request_of(coded, halvings), until)
+            _write(self._process.stdin.fileno(), coded.data, until)
+        except BrokenPipeError:
+            raise _EndedError from None
+        source, held = self._process.stdout.fileno(), bytearray()
+        while (end := held.find(b"\n", 0, MAX_LINE)) < 0:
+            if len(held) >= MAX_LINE:
+                raise _EndedError
+            held += _read(source, until)
+        line, body = bytes(held[:end]), held[end + 1 :]
+        wanted = length_of(line)
+        while len(body) < wanted:
+            body += _read(source, until)
+        return pixels_of(line, body)
+
+    def end(self) -> None:
+        """Kill it, and wait for that."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _read(source: int, until: float) -> bytes:
+    if not select.select([source], [], [], max(0.0, until - time.monotonic()))[0]:
+        raise TimeoutError
+    data = os.read(source, 1 << 20)
+    if not data:
+        raise _EndedError
+    return data
+
+
+def _write(target: int, data: bytes, until: float) -> None:
+    """All of it, to a pipe that does not block."""
+    view = memoryview(data)
+    while view:
+        if not select.select([], [target], [], max(0.0, until - time.monotonic()))[1]:
+            raise TimeoutError
+        view = view[os.write(target, view) :]
+
+
+class DecoderPool:
+    """Up to `size` children, each started when it is first needed. Safe to call from several threads."""
+
+    def __init__(self, size: int, seconds: float = SECONDS, megabytes: int = MEGABYTES) -> None:
+        self._seconds, self._megabytes = seconds, megabytes
+        self._free = threading.Semaphore(size)
+        self._lock = threading.Lock()
+        self._idle: list[_Child] = []
+        self._closed = False
+
+    def __call__(self, coded: Coded, halvings: int) -> Pixels:
+        """See `registry.decode`. Raises UnreadableObjectError (`decoder-died`, `decoder-hung`) besides."""
+        with self._free:
+            child, used = self._take()
+            try:
+                pixels = child.ask(coded, halvings, self._seconds)
+            except TimeoutError:
+                child.end()
+                raise UnreadableObjectError(
+                    "decoder-hung", f"Its pixel data were not decoded within {self._seconds:g} s."
+                ) from None
+            except _EndedError:
+                child.end()
+                if used:  # it may have ended while it was idle: the frame deserves a fresh one
+                    return self._once_more(coded, halvings)
+                raise _died() from None
+            except InputError:
+                self._give(child)
+                raise
+            except BaseException:
+                child.end()
+                raise
+            self._give(child)
+            return pixels
+
+    def _once_more(self, coded: Coded, halvings: int) -> Pixels:
+        child = _Child(self._megabytes)
+        try:
+            pixels = child.ask(coded, halvings, self._seconds)
+        except (_EndedError, TimeoutError):
+            child.end()
+            raise _died() from None
+        except BaseException:
+            child.end()
+            raise
+        self._give(child)
+        return pixels
+
+    def warm(self) -> None:
+        """Start one child now, so that the first frame need not wait for it."""
+        self._give(_Child(self._megabytes))
+
+    def close(self) -> None:
+        """End all idle children; those at work end after their frame."""
+        with self._lock:
+            idle, self._idle, self._closed = self._idle, [], True
+        for child in idle:
+            child.end()
+
+    def __enter__(self) -> DecoderPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take(self) -> tuple[_Child, bool]:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop(), True
+        return _Child(self._megabytes), False
+
+    def _give(self, child: _Child) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(child)
+                return
+        child.end()
+
+
+def _died() -> UnreadableObjectError:
+    return UnreadableObjectError("decoder-died", "Its pixel data end the program that decodes them.")

@@ -1,0 +1,1 @@
+"""One file per decoder, and `registry.py`, which says which of them decodes what."""

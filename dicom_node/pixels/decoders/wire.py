@@ -1,0 +1,73 @@
+"""Frames to a decoding child and pixels back, over pipes: a line of JSON, then bytes. No pickle.
+
+request   {"halvings": 2, "length": 1234, ...the fields of Coded...}\\n + the encoded frame
+answer    {"dtype": "<u2", "shape": [512, 512], "length": 524288}\\n + the pixels, or
+          {"fault": "unreadable" | "unsupported" | "broken", "reason": ..., "message": ...}\\n
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from dicom_node.errors import InputError, UnreadableObjectError, UnsupportedObjectError
+from dicom_node.pixels.decoders.coded import Coded, Pixels, Stream
+
+_FAULTS: dict[str, type[InputError]] = {
+    "unreadable": UnreadableObjectError,
+    "unsupported": UnsupportedObjectError,
+}
+_PLAIN = tuple(f.name for f in fields(Coded) if f.name not in ("data", "stream"))
+
+
+def request_of(coded: Coded, halvings: int) -> bytes:
+    """The line of a request; the frame follows it."""
+    told = {name: getattr(coded, name) for name in _PLAIN}
+    told["stream"] = None if coded.stream is None else asdict(coded.stream)
+    return _line({**told, "halvings": halvings, "length": len(coded.data)})
+
+
+def read_request(file: BinaryIO) -> tuple[Coded, int] | None:
+    """The next request; None where the parent has closed its end."""
+    line = file.readline()
+    if not line:
+        return None
+    told = json.loads(line)
+    data = file.read(told["length"])
+    stream = None if told["stream"] is None else Stream(**told["stream"])
+    return Coded(data=data, stream=stream, **{name: told[name] for name in _PLAIN}), told["halvings"]
+
+
+def write_pixels(file: BinaryIO, pixels: Pixels) -> None:
+    """The answer of a child that could decode."""
+    ordered = np.ascontiguousarray(pixels)
+    file.write(_line({"dtype": ordered.dtype.str, "shape": ordered.shape, "length": ordered.nbytes}))
+    file.write(ordered.data)
+    file.flush()
+
+
+def write_fault(file: BinaryIO, error: InputError) -> None:
+    """The answer of a child that could not, and why."""
+    kind = next((name for name, of in _FAULTS.items() if isinstance(error, of)), "unreadable")
+    file.write(_line({"fault": kind, "reason": error.reason, "message": str(error)}))
+    file.flush()
+
+
+def pixels_of(line: bytes, body: bytearray) -> Pixels:
+    """An answer as an array, or as the error that it tells."""
+    told = json.loads(line)
+    if "fault" in told:
+        raise _FAULTS[told["fault"]](told["reason"], told["message"])
+    return np.frombuffer(body, dtype=np.dtype(told["dtype"])).reshape(told["shape"])
+
+
+def length_of(line: bytes) -> int:
+    """Bytes that follow the line of an answer."""
+    return int(json.loads(line).get("length", 0))
+
+
+def _line(told: dict[str, Any]) -> bytes:
+    return json.dumps(told).encode("ascii") + b"\n"
