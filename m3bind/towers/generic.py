@@ -1,0 +1,190 @@
+"""A tower that a TOML file describes: image encoder, maybe a transformers text model, projections, names.
+
+    weights = "model.pt"                      # or a list; safetensors, or torch files of tensors alone
+    key = "state_dict"                        # where a torch file holds them; "" if at its top
+    ignore = ["logit_scale", "decoder."]      # beginnings of names that are not wanted
+
+    [names]                                   # beginning of a name in the file -> beginning here
+    "img_encoder.model." = "image."           # here: image. image_projection. text. text_projection.
+    "text_encoder.bert." = "text."
+
+    [image]
+    architecture = "resnet50"                 # a name of `resnet.NAMED`, or "vit"
+    dialect = "torchvision"                   # who named the weights below image.: see names.DIALECTS
+    input_shape = [3, 224, 224]
+    preprocess = [{ op = "resize", size = [224, 224] }, ...]     # operations of a bundle
+    projection = [{ layer = "linear", out = 512, bias = false }] # or "new": at random, in the recipe's space
+
+    [image.options]                           # any field of the architecture's specification
+
+    [text]                                    # left out: the tower has no text encoder
+    model = "text"                            # folder: config.json and the tokenizer's files
+    pooling = "class"                         # class, mean, pooler
+    max_tokens = 128
+    projection = [{ layer = "linear", out = 512 }]
+
+Paths are relative to the TOML file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from dicom_node.bundle.manifest import Frozen, Operation
+from dicom_node.errors import ConfigError
+from m3bind.towers.architecture import (
+    HuggingFaceTextSpec,
+    ProjectionLayer,
+    ResNetSpec,
+    TextArchitecture,
+    VisualArchitecture,
+    ViTSpec,
+    described,
+)
+from m3bind.towers.layout import Layout, Weights, linear, read_json
+from m3bind.towers.names import DIALECTS
+from m3bind.towers.resnet import NAMED
+from m3bind.towers.transformers_layout import longest
+from m3bind.towers.weights import State, read_state, renamed, without_prefix
+
+_PLACES = ("image.", "image_projection.", "text.", "text_projection.")
+
+
+class ImagePart(Frozen):
+    """`[image]`."""
+
+    architecture: str
+    dialect: Literal["own", "clip", "transformers-vit", "timm", "open-clip", "torchvision"] = "own"
+    options: dict[str, Any] = Field(default_factory=dict)
+    input_shape: tuple[int, ...] = Field(min_length=2, max_length=4)
+    preprocess: tuple[Operation, ...]
+    projection: tuple[ProjectionLayer, ...] | Literal["new"]
+
+
+class TextPart(Frozen):
+    """`[text]`."""
+
+    model: str
+    pooling: Literal["class", "mean", "pooler"]
+    max_tokens: int = Field(gt=2)
+    projection: tuple[ProjectionLayer, ...] = Field(min_length=1)
+
+
+class Description(Frozen):
+    """The whole file."""
+
+    weights: str | tuple[str, ...]
+    key: str = ""
+    ignore: tuple[str, ...] = ()
+    names: dict[str, str] = Field(default_factory=dict)
+    image: ImagePart
+    text: TextPart | None = None
+
+
+def read_generic(path: Path, frozen: int) -> Layout:
+    """The tower that the TOML file at `path` describes. Raises ConfigError that names what is wrong in it."""
+    if not path.is_file():
+        raise ConfigError(f"{path} is missing: give the TOML file that describes the tower.")
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from error
+    told = described(Description, str(path), **raw)
+    strange = sorted(new for new in told.names.values() if not new.startswith(_PLACES))
+    if strange:
+        raise ConfigError(
+            f"{path}: names lead to {', '.join(strange)}; they must begin with {', '.join(_PLACES)}."
+        )
+    spec = _encoder(told.image, str(path))
+    new = told.image.projection == "new"
+    projection = linear(1, bias=True) if isinstance(told.image.projection, str) else told.image.projection
+    visual = described(VisualArchitecture, str(path), encoder=spec, projection=projection, frozen=frozen)
+    text = None if told.text is None else _text(told.text, path)
+
+    def weights() -> Weights:
+        return _weights(told, path)
+
+    return Layout(
+        origin=str(path),
+        visual=visual,
+        text=text,
+        tokenizer=None if told.text is None else path.parent / told.text.model,
+        fixed_length=False,
+        preprocess=told.image.preprocess,
+        input_shape=told.image.input_shape,
+        weights=weights,
+        new_projection=new,
+    )
+
+
+def _encoder(part: ImagePart, origin: str) -> ViTSpec | ResNetSpec:
+    """The specification, and a check that the input shape is one for it."""
+    channels, *size = part.input_shape
+    spec: ViTSpec | ResNetSpec
+    if part.architecture == "vit":
+        spec = described(ViTSpec, origin, **{"channels": channels, "size": tuple(size), **part.options})
+        fits = spec.channels == channels and list(spec.size) == size
+    elif part.architecture in NAMED:
+        named = NAMED[part.architecture].model_dump()
+        spec = described(ResNetSpec, origin, **{**named, **part.options})
+        fits = spec.channels == channels and spec.axes == len(size)
+    else:
+        raise ConfigError(
+            f"{origin}: architecture {part.architecture!r} is not known; there are vit, {', '.join(NAMED)}."
+        )
+    if not fits or prod(part.input_shape) <= 0:
+        raise ConfigError(
+            f"{origin}: input_shape {list(part.input_shape)} is not one for {part.architecture} "
+            f"with {spec.channels} channels."
+        )
+    return spec
+
+
+def _text(part: TextPart, path: Path) -> TextArchitecture:
+    config = read_json(path.parent / part.model / "config.json")
+    if part.max_tokens > longest(config):
+        raise ConfigError(
+            f"{path}: max_tokens = {part.max_tokens}, but the text model takes {longest(config)} at most."
+        )
+    return TextArchitecture(
+        encoder=HuggingFaceTextSpec(config=config, pooling=part.pooling),
+        projection=part.projection,
+        max_tokens=part.max_tokens,
+    )
+
+
+def _weights(told: Description, path: Path) -> Weights:
+    """All files together, by the names of this package."""
+    files = (told.weights,) if isinstance(told.weights, str) else told.weights
+    state: State = {}
+    for name in files:
+        found = read_state(path.parent / name, told.key)
+        twice = sorted(set(found) & set(state))
+        if twice:
+            raise ConfigError(f"{path}: {name} holds weights that another file has too: {twice[0]}, ...")
+        state.update(found)
+    state = {k: v for k, v in state.items() if not k.startswith(told.ignore)}
+    named: State = {}
+    for name, value in state.items():
+        old = max((p for p in told.names if name.startswith(p)), key=len, default=None)
+        named[name if old is None else told.names[old] + name[len(old) :]] = value
+    nowhere = sorted(k for k in named if not k.startswith(_PLACES))
+    if nowhere:
+        raise ConfigError(
+            f"{path}: {len(nowhere)} weights have no place, as {', '.join(nowhere[:6])}: map them under "
+            "[names], or list their beginnings under `ignore`."
+        )
+    if told.text is None and any(k.startswith("text") for k in named):
+        raise ConfigError(f"{path}: there are text weights, but no [text]: describe it, or `ignore` them.")
+    visual = renamed(without_prefix(named, "image."), DIALECTS[told.image.dialect])
+    visual |= {f"projection.{k}": v for k, v in without_prefix(named, "image_projection.").items()}
+    if told.text is None:
+        return Weights(visual, None)
+    text = {f"upper.{k}": v for k, v in without_prefix(named, "text.").items()}
+    text |= {f"projection.{k}": v for k, v in without_prefix(named, "text_projection.").items()}
+    return Weights(visual, text)
