@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from dicom_node.bundle.catalogue import FindingEntry, FindingsFile, ScopeEntry, ScopeFile
-from dicom_node.bundle.manifest import Encoder, Manifest, Provenance, SelfTest, Text
+from dicom_node.bundle.manifest import FORMAT, Encoder, Manifest, Provenance, SelfTest, Text
 from dicom_node.findings.assess import Knowledge
 from dicom_node.findings.prompts import make_anchors, prompt_texts
 from dicom_node.findings.scope import ScopeStatistics
@@ -23,9 +23,9 @@ from dicom_node.inference.images import encode_samples
 from dicom_node.inference.onnx import OnnxRunner
 from dicom_node.inference.protocol import EMBEDDING, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT
 from dicom_node.inference.texts import TextEncoder, load_tokenizer
-from export.calibrate import CalibrationData, calibrate, calibration_data
+from export.calibrate import Calibrated, calibrate, prevalence_of
 from export.card import CardFacts, model_card
-from export.catalogue import LeftOut, drafts
+from export.catalogue import drafts, why_off
 from export.dicom import SliceFigures, measure_slices
 from export.encode import Say, encode_examples, load_altered, load_samples, spread
 from export.graphs import export_text, export_tower
@@ -35,10 +35,11 @@ from export.measure import (
     ScopeFigures,
     SilentFigures,
     label_vector,
+    measure_aucs,
     measure_findings,
     measure_scope,
     measure_silent,
-    measured,
+    sealed,
 )
 from export.parity import Parity, compare
 from export.quantise import quantise
@@ -50,6 +51,7 @@ from m3bind.commit import commit_of_code
 from m3bind.data.catalogue import findings_of
 from m3bind.data.examples import duplicates, examples, out_of_scope_examples
 from m3bind.data.sources import cancer_slices, data_root
+from m3bind.metrics import Estimate
 
 Floats = NDArray[np.float32]
 
@@ -84,9 +86,8 @@ class Judged:
     """One modality, ready to be sealed."""
 
     findings: tuple[FindingEntry, ...]
-    calibrated_on: tuple[CalibrationData, ...]
-    """One for each finding."""
-    left_out: tuple[LeftOut, ...]
+    calibrated: tuple[Calibrated, ...]
+    """One for each finding, as are `figures`."""
     scope: ScopeEntry
     figures: tuple[FindingFigures, ...]
     silent: tuple[SilentFigures, ...]
@@ -222,33 +223,40 @@ def _judge(
     texts = prompt_texts(draft)
     anchors = make_anchors(draft, texts, text.embed(texts))
     margins = sample_margins(calib, anchors)
-    groups = [example.group for example in calib_examples]
-    tried = [
-        calibrate(entry, encoder, margins[:, column], label_vector(calib_examples, entry.id), groups)
+    taught = [*examples(model.recipe, modality, "train"), *examples(model.recipe, modality, "calib")]
+    calibrated = tuple(
+        calibrate(
+            entry,
+            encoder,
+            margins[:, column],
+            label_vector(calib_examples, entry.id),
+            [example.group for example in calib_examples],
+            [example.dataset for example in calib_examples],
+            prevalence_of(label_vector(taught, entry.id), [example.dataset for example in taught]),
+        )
         for column, entry in enumerate(draft)
-    ]
-    entries = tuple(entry for entry in tried if isinstance(entry, FindingEntry))
+    )
     scope = fit_scope(
         np.concatenate([train, embed_altered(train_examples, "train")]),
         np.concatenate([calib, embed_altered(calib_examples, "calib")]),
     )
-    kept_anchors = anchors.only([entry.id for entry in entries])
-    known = Knowledge(entries, kept_anchors, encoder.pooling, ScopeStatistics.of(scope))
     say(f"Measuring {modality}")
-    figures = measure_findings(held_out, val, encoder, known)
+    known = Knowledge(
+        tuple(each.entry for each in calibrated), anchors, encoder.pooling, ScopeStatistics.of(scope)
+    )
+    aucs = measure_aucs(held_out, val, known)
+    known = replace(known, findings=_switched(calibrated, aucs))
+    figures = measure_findings(held_out, val, encoder, known, aucs)
     silent = measure_silent(
         findings_of(modality), held_out, val, lambda texts: text.embed(texts).astype(np.float64)
     )
     slices = cancer_slices(data_root()) if encoder.reader == "ct" else []
     return Judged(
         findings=tuple(
-            entry.model_copy(update={"measured": measured(figure)})
-            for entry, figure in zip(entries, figures, strict=True)
+            sealed(entry, figure, each.target)
+            for entry, figure, each in zip(known.findings, figures, calibrated, strict=True)
         ),
-        calibrated_on=tuple(
-            calibration_data(label_vector(calib_examples, entry.id), groups) for entry in entries
-        ),
-        left_out=tuple(entry for entry in tried if isinstance(entry, LeftOut)),
+        calibrated=calibrated,
         scope=scope,
         figures=figures,
         silent=silent,
@@ -256,6 +264,18 @@ def _judge(
         scope_figures=measure_scope(modality, known, val, strangers),
         duplicates=_trained_on(model, modality),
     )
+
+
+def _switched(
+    calibrated: Sequence[Calibrated], aucs: Sequence[tuple[int, Estimate | None]]
+) -> tuple[FindingEntry, ...]:
+    """Each entry with whether it is on."""
+    entries = []
+    for each, (positives, auc) in zip(calibrated, aucs, strict=True):
+        reason = why_off(auc, positives, each.trouble)
+        switched = {"enabled": reason is None, "disabled_because": reason}
+        entries.append(each.entry.model_copy(update=switched))
+    return tuple(entries)
 
 
 def _trained_on(model: BoundModel, modality: str) -> tuple[tuple[str, str], ...]:
@@ -286,18 +306,17 @@ def _seal(
         notes=options.notes,
         data=model.data,
         findings=findings,
-        calibrated_on=tuple(data for each in judged.values() for data in each.calibrated_on),
+        calibrated=tuple(one for each in judged.values() for one in each.calibrated),
         figures=tuple(figure for each in judged.values() for figure in each.figures),
         silent=tuple(figure for each in judged.values() for figure in each.silent),
         slices=tuple(figure for each in judged.values() for figure in each.slices),
         scope=tuple(each.scope_figures for each in judged.values()),
         parity=parity,
-        left_out=tuple(entry for each in judged.values() for entry in each.left_out),
         duplicates=tuple(pair for each in judged.values() for pair in each.duplicates),
     )
     (folder / "MODEL_CARD.md").write_text(model_card(facts), "utf-8")
     manifest = Manifest(
-        format=1,
+        format=FORMAT,
         name=model.recipe.name,
         version=facts.version,
         description=DESCRIPTION,
@@ -314,7 +333,7 @@ def _seal(
             metrics={
                 "sealed_by": facts.sealed_by,
                 "findings": [asdict(each) for each in facts.figures],
-                "not_reported": [asdict(each) for each in facts.silent],
+                "without_code": [asdict(each) for each in facts.silent],
                 "slices": [asdict(each) for each in facts.slices],
                 "scope": [asdict(each) for each in facts.scope],
                 "parity": {name: asdict(each) for name, each in parity.items()},

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from dicom_node.bundle.catalogue import FindingEntry
 from export import card_tables as tables
-from export.calibrate import FEWEST, CalibrationData
-from export.catalogue import LeftOut
+from export.calibrate import FEWEST, Calibrated
+from export.catalogue import LEAST_AUC, LEAST_POSITIVES
 from export.dicom import SliceFigures
 from export.measure import FindingFigures, ScopeFigures, SilentFigures
+from export.operating import Kind, load_kinds
 from export.parity import Parity
+from export.reliability import LEAST_IN_BIN, MOST_BINS, TARGET
 from m3bind.config import Recipe
 from m3bind.data.sources import LICENCES, ORIGINS
 
@@ -28,7 +30,7 @@ LIMITS = (
     "kind come from few patients. The encoder also looks at the background and the field of view.",
     "The findings of radiographs and of fundus photographs, and to a lesser degree those of ECGs, share most "
     "of their score: where one is high, the others often are.",
-    "Thresholds rest on a calibration split with few positives for rare findings; see Calibration.",
+    "Thresholds and calibration rest on few positives for rare findings; see Thresholds.",
     "Absent means not detected: it rules nothing out, as the sensitivities show. What is not in the first "
     "table cannot be found at all; absence of a finding here is no statement of health.",
 )
@@ -48,20 +50,23 @@ class CardFacts:
     notes: tuple[str, ...]
     data: tuple[str, ...]
     findings: tuple[FindingEntry, ...]
-    calibrated_on: tuple[CalibrationData, ...]
+    calibrated: tuple[Calibrated, ...]
     """One for each of `findings`, as are `figures`."""
     figures: tuple[FindingFigures, ...]
     silent: tuple[SilentFigures, ...]
     slices: tuple[SliceFigures, ...]
     scope: tuple[ScopeFigures, ...]
     parity: dict[str, Parity]
-    left_out: tuple[LeftOut, ...]
     duplicates: tuple[tuple[str, str], ...]
 
 
 def model_card(facts: CardFacts) -> str:
     """The whole card as Markdown."""
     readers = {modality: part.reader for modality, part in facts.recipe.modalities.items()}
+    every = tuple(zip(facts.findings, facts.figures, facts.calibrated, strict=True))
+    on = [each for each in every if each[0].enabled]
+    off = [each for each in every if not each[0].enabled]
+    said = [figure for _, figure, _ in on]
     parts = [
         f"# {facts.recipe.name} {facts.version}",
         "**Not a medical device. For research only; never decide about a patient by it.**",
@@ -69,19 +74,26 @@ def model_card(facts: CardFacts) -> str:
         f"{facts.recipe.dimension} dimensions.",
         "## Findings",
         _FINDINGS,
-        tables.findings_table(facts.findings, facts.figures, readers),
-        "## What is said, by data set",
-        _SAID,
-        tables.said_table(facts.figures, readers),
-        *_curve(facts.figures),
-        *(tables.slice_lines(facts.slices)),
+        tables.findings_table(on, readers),
+        "## Known, and off",
+        _OFF,
+        tables.off_table(off, readers),
+        "## Thresholds",
+        _THRESHOLDS,
+        "\n".join(_kind(kind) for kind in load_kinds()),
+        tables.threshold_table(every),
         "## Calibration",
         _CALIBRATION,
-        tables.calibration_table(facts.findings, facts.calibrated_on),
-        "## Known, and not reported",
+        tables.calibration_table(every),
+        _misses(on),
+        "## What is said, by data set",
+        _SAID,
+        tables.said_table(said, readers),
+        *_curve(said),
+        *(tables.slice_lines([s for s in facts.slices if s.id in {entry.id for entry, _, _ in on}])),
+        "## Known to captions and search only",
         _SILENT,
         tables.silent_table(facts.silent),
-        _left_out(facts.left_out),
         "## Out of scope",
         _SCOPE,
         tables.scope_table(facts.scope),
@@ -101,7 +113,7 @@ def model_card(facts: CardFacts) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-_FINDINGS = """\
+_FINDINGS = f"""\
 Measured on the held-out split (val) of each data set, through the sealed ONNX graphs and the code that
 judges studies in the node. AUC is of the margin between prompts for and against a finding. No classifier is
 fitted, but it is not zero-shot in the strict sense: these very prompts stood among the training captions,
@@ -112,27 +124,49 @@ Among the ill: the same, among those alone who have any finding of the modality.
 told from other findings, not only from health; general: whoever has another finding of the modality has this
 one too, so it can be told from health only.
 
-**Chosen on val.** A finding is reported only if the lower end of both intervals lies above 0.5, and if val
-holds at least 8 positives; what meets this may still be left out (see Known, and not reported). The choice
-was made on the very split these figures are of. It keeps the bundle silent where it knows nothing; it proves
-nothing, and it flatters the figures of what was kept."""
+**Chosen on val.** These are on because their AUC on val is at least {LEAST_AUC:.2f} and val holds at least
+{LEAST_POSITIVES} examples with them; the figure among the ill decides nothing. The choice was made on the
+very split these figures are of. It keeps the bundle silent where it knows little; it proves nothing, and it
+flatters the figures of what was kept."""
+
+_OFF = """\
+In the catalogue, each with why it is off. A node scores and reports one of these only if its configuration
+says so: `[findings] enable = ["..."]`; by `disable` it leaves out one of those above. How each was calibrated
+stands below all the same."""
+
+_THRESHOLDS = """\
+A finding is present from its threshold. It was chosen on calib so that the stated part of the views with the
+finding lies above it: the first of its kind's sensitivities that leaves enough specificity there. Sensitivity
+and specificity are measured on val, of every view whatever its scope; where the interval of the sensitivity
+does not hold the target, the miss is told. Below the threshold, down to `unsure from`, the model abstains.
+The kinds:"""
 
 _SAID = """\
 AUC is of single examples, as above; the rest is of views, at the thresholds of the bundle. Sensitivity counts
 every view with the finding on which the model abstains, or which it holds to be out of scope, as a miss;
-decided: without those. Specificity is of the views it decides. ECE: expected calibration error, 10 bins, of
-views in scope. Intervals: 95 %, bootstrap over patients or groups. Series and slides are put together from
-single slices and tiles of val (see Limits): one group without the finding, in which, where present, exactly
-the part that pooling looks at is replaced by samples of one group with it. That is the best case."""
+decided: without those. Specificity is of the views it decides. ECE: expected calibration error of views
+in scope, see Calibration. Intervals: 95 %, bootstrap over patients or groups. Series and slides are put
+together from single slices and tiles of val (see Limits): one group without the finding, in which, where
+present, exactly the part that pooling looks at is replaced by samples of one group with it. That is the best
+case."""
 
 _CALIBRATION = f"""\
 A probability is true at the prevalence of the examples it was calibrated on, which are not the patients of
 any hospital: where a finding is rarer, it is less likely than the number says. Fitted on calib, a part of the
-training patients that was not trained on; at least {FEWEST} groups with and without it are needed."""
+training patients that was not trained on, each view counting so much that in each data set the finding is as
+frequent as in train and calib together; at least {FEWEST} groups with and without it are needed. The map from
+margin to probability rises strictly, so that it never changes the order of studies: a sigmoid, or, where
+cross-validation within calib preferred it, a sigmoid bent along a broken line (`monotone`).
+
+ECE: expected calibration error on val: views in order of their probability, cut into bins of equal size (up
+to {MOST_BINS}, never fewer than {LEAST_IN_BIN} views in one); in each the distance between the mean
+probability and the part that has the finding; their mean, weighted by size. Its interval: 95 %, bootstrap
+over patients or groups. By chance: the mean error, and the 95th percentile, that perfect probabilities would
+show on as many views; an error below the latter cannot be told from none. The aim is {TARGET}."""
 
 _SILENT = """\
-The encoders know these from their captions, and search finds them; nothing is reported of them. The figures
-are of val, as above."""
+The encoders know these from their captions, and search finds them; no code says what they are, so nothing
+is reported of them. The figures are of val, as above."""
 
 _SCOPE = """\
 Mahalanobis distance to the training embeddings; the threshold keeps 95 % of the calibration split, both as it
@@ -169,10 +203,26 @@ def _curve(figures: Sequence[FindingFigures]) -> list[str]:
     return [told, tables.curve_table(figures)]
 
 
-def _left_out(left_out: Sequence[LeftOut]) -> str:
-    if not left_out:
-        return ""
-    return "Could not be calibrated:\n\n" + "\n".join(f"- `{each.id}`: {each.reason}." for each in left_out)
+def _kind(kind: Kind) -> str:
+    steps = ", then ".join(f"{each:.2f}" for each in kind.sensitivities)
+    whose = "every other finding" if kind.findings is None else ", ".join(f"`{i}`" for i in kind.findings)
+    return (
+        f"- {kind.name} ({whose}): sensitivity {steps}, down to a specificity of "
+        f"{kind.least_specificity:.2f}, because {kind.why}."
+    )
+
+
+def _misses(on: Sequence[tables.Row]) -> str:
+    """Which findings that are on miss the aim, and by how much."""
+    missed = [
+        f"`{entry.id}` by {figure.calibration.error - TARGET:.3f}"
+        + ("" if figure.calibration.error > figure.calibration.perfect_high else " (within chance)")
+        for entry, figure, _ in on
+        if figure.calibration is not None and not figure.calibration.met
+    ]
+    if not missed:
+        return f"Every finding that is on has an error of at most {TARGET}."
+    return f"Above {TARGET}, of those that are on: {'; '.join(missed)}."
 
 
 def _source(line: str) -> str:

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dicom_node.bundle.catalogue import FindingEntry
-from export.calibrate import CalibrationData
+from export.calibrate import Calibrated
 from export.dicom import SliceFigures
 from export.measure import FindingFigures, ScopeFigures, SilentFigures
 from export.parity import Parity
 from export.said import Rate
+from m3bind.data.catalogue import illnesses_of
 from m3bind.metrics import Estimate
 
 SINGLE: Mapping[str, str] = {
@@ -25,22 +26,41 @@ TOGETHER: Mapping[str, str] = {"ct": "series, put together", "slide": "slides, p
 """What a view is where it is many samples."""
 
 
-def findings_table(
-    findings: Sequence[FindingEntry], figures: Sequence[FindingFigures], readers: Mapping[str, str]
-) -> str:
-    """What is reported; `readers` by modality."""
-    rows = [
+Row = tuple[FindingEntry, FindingFigures, Calibrated]
+"""One finding of the catalogue."""
+
+
+def findings_table(rows: Sequence[Row], readers: Mapping[str, str]) -> str:
+    """What is on; `readers` by modality."""
+    lines = [
         "| finding | code | of | n | positive | AUC (95 % CI) | AUC among the ill (95 % CI) |",
         "|---|---|---|---|---|---|---|",
     ]
-    for entry, figure in zip(findings, figures, strict=True):
-        control = "general" if figure.control is None else _estimate(figure.control)
-        rows.append(
-            f"| {figure.name} (`{figure.id}`) | {entry.code.value} {entry.code.scheme} "
-            f"| {SINGLE[readers[entry.modality]]} | {figure.auc.n} | {figure.auc.positives} "
-            f"| {_estimate(figure.auc)} | {control} |"
-        )
-    return "\n".join(rows)
+    return "\n".join([*lines, *(f"{_finding(entry, figure, readers)} |" for entry, figure, _ in rows)])
+
+
+def off_table(rows: Sequence[Row], readers: Mapping[str, str]) -> str:
+    """What is off, and why."""
+    if not rows:
+        return "None."
+    lines = [
+        "| finding | code | of | n | positive | AUC (95 % CI) | AUC among the ill (95 % CI) | why off |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    told = [f"{_finding(entry, figure, readers)} | {entry.disabled_because} |" for entry, figure, _ in rows]
+    return "\n".join([*lines, *told])
+
+
+def _finding(entry: FindingEntry, figure: FindingFigures, readers: Mapping[str, str]) -> str:
+    """The cells of both tables, without the last border."""
+    general = any(spec.general for spec in illnesses_of(entry.modality) if spec.id == entry.id)
+    control = "-" if figure.control is None else _estimate(figure.control)
+    n, auc = ("-", "-") if figure.auc is None else (str(figure.auc.n), _estimate(figure.auc))
+    return (
+        f"| {figure.name} (`{figure.id}`) | {entry.code.value} {entry.code.scheme} "
+        f"| {SINGLE[readers[entry.modality]]} | {n} | {figure.positives} "
+        f"| {auc} | {'general' if general else control}"
+    )
 
 
 def said_table(figures: Sequence[FindingFigures], readers: Mapping[str, str]) -> str:
@@ -87,24 +107,55 @@ def slice_lines(figures: Sequence[SliceFigures]) -> list[str]:
     ]
 
 
-def calibration_table(findings: Sequence[FindingEntry], data: Sequence[CalibrationData]) -> str:
-    """Thresholds, and what they rest on."""
-    rows = [
-        "| finding | present from | unsure from | examples | positive | prevalence | groups "
-        "| positive groups |",
-        "|---|---|---|---|---|---|---|---|",
+def threshold_table(rows: Sequence[Row]) -> str:
+    """Where each finding begins, what for, and what that gives."""
+    lines = [
+        "| finding | on | kind | present from | unsure from | aim on calib "
+        "| sensitivity on val (95 % CI) | of | specificity on val (95 % CI) | of | aim missed |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for entry, each in zip(findings, data, strict=True):
+    for entry, figure, each in rows:
         unsure = "-" if entry.unsure_from is None else _number(entry.unsure_from)
-        rows.append(
-            f"| `{entry.id}` | {_number(entry.threshold)} | {unsure} | {each.n} | {each.positives} "
-            f"| {100 * each.prevalence:.0f} % | {each.groups} | {each.positive_groups} |"
+        sensitivity, specificity = figure.sensitivity, figure.specificity
+        missed = "-" if sensitivity is None or each.trouble else _missed(each.target, sensitivity)
+        lines.append(
+            f"| `{entry.id}` | {'yes' if entry.enabled else 'no'} | {each.kind.name} "
+            f"| {_number(entry.threshold)} | {unsure} "
+            f"| {'none' if each.trouble else f'{each.target:.2f}'} | {_rate(sensitivity)} "
+            f"| {0 if sensitivity is None else sensitivity.n} | {_rate(specificity)} "
+            f"| {0 if specificity is None else specificity.n} | {missed} |"
         )
-    return "\n".join(rows)
+    return "\n".join(lines)
+
+
+def _missed(target: float, sensitivity: Rate) -> str:
+    """By how much the sensitivity lies below its aim, if even its interval does."""
+    return f"{target - sensitivity.value:.2f}" if sensitivity.high < target else "no"
+
+
+def calibration_table(rows: Sequence[Row]) -> str:
+    """What probabilities rest on, and how far they are from what was so."""
+    lines = [
+        "| finding | on | examples | positive | groups | positive groups | prevalence | map "
+        "| ECE on val (95 % CI) | views, bins | by chance |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for entry, figure, each in rows:
+        data, told = each.data, figure.calibration
+        error = "-" if told is None else f"{told.error:.3f} ({told.low:.3f} to {told.high:.3f})"
+        chance = "-" if told is None else f"{told.perfect:.3f}, {told.perfect_high:.3f}"
+        lines.append(
+            f"| `{entry.id}` | {'yes' if entry.enabled else 'no'} | {data.n} | {data.positives} "
+            f"| {data.groups} | {data.positive_groups} "
+            f"| {'-' if math.isnan(data.prevalence) else f'{100 * data.prevalence:.0f} %'} "
+            f"| {'guessed' if each.trouble else entry.calibration.method} | {error} "
+            f"| {'-' if told is None else f'{told.n}, {told.bins}'} | {chance} |"
+        )
+    return "\n".join(lines)
 
 
 def silent_table(figures: Sequence[SilentFigures]) -> str:
-    """What is known and not reported, and why."""
+    """What has no code, and why."""
     if not figures:
         return "None."
     rows = [
@@ -145,8 +196,8 @@ def _estimate(told: Estimate) -> str:
     return f"{_number(told.value)} ({_number(told.low)} to {_number(told.high)})"
 
 
-def _rate(told: Rate) -> str:
-    if math.isnan(told.value):
+def _rate(told: Rate | None) -> str:
+    if told is None or math.isnan(told.value):
         return "-"
     return f"{told.value:.2f} ({told.low:.2f} to {told.high:.2f})"
 

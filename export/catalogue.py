@@ -1,34 +1,48 @@
-"""findings/*.toml of the trainer to entries of findings.json, still without calibration."""
+"""findings/*.toml of the trainer to entries of findings.json, and which of them are on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dicom_node.bundle.catalogue import Calibration, CodeEntry, FindingEntry, Prompts
-from dicom_node.errors import ConfigError
 from m3bind.data.captions import prompts
 from m3bind.data.catalogue import FindingSpec, findings_of
+from m3bind.metrics import Estimate
 
 UNCALIBRATED = Calibration(slope=1.0, intercept=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A finding that does not go into the bundle, and why."""
-
-    id: str
-    reason: str
+LEAST_AUC = 0.70
+"""On val; what lies below is off."""
+LEAST_POSITIVES = 8
+"""In val; of fewer a figure says nothing."""
 
 
 def drafts(modalities: Sequence[str]) -> tuple[FindingEntry, ...]:
-    """Every reported finding of these modalities, with its prompts and code; calibration comes later."""
-    return tuple(_draft(spec) for m in modalities for spec in findings_of(m, reported_only=True))
+    """Every concept of these modalities that has a code, with its prompts; calibration comes later. What has
+    none is for captions and search."""
+    return tuple(entry for m in modalities for spec in findings_of(m) if (entry := _draft(spec)) is not None)
 
 
-def _draft(spec: FindingSpec) -> FindingEntry:
+def why_off(auc: Estimate | None, positives: int, trouble: str | None) -> str | None:
+    """Why a finding is not reported unless a node's configuration names it; None where it is.
+
+    `auc` and `positives` are of val, `auc` None where val lacks one of the classes; `trouble` is why it could
+    not be calibrated.
+    """
+    reasons = []
+    if positives < LEAST_POSITIVES:
+        reasons.append(f"val has {positives or 'no'} {'example' if positives == 1 else 'examples'} with it")
+    elif auc is None:
+        reasons.append("val has no example without it")
+    elif auc.value < LEAST_AUC:
+        reasons.append(f"AUC on val is {auc.value:.3f}, below {LEAST_AUC:.2f}")
+    if trouble is not None:
+        reasons.append(trouble)
+    return "; ".join(reasons) or None
+
+
+def _draft(spec: FindingSpec) -> FindingEntry | None:
     if spec.code is None:
-        raise ConfigError(f"findings/*.toml: {spec.id} is reported but has no code.")
+        return None
     affirmed, negated = prompts(spec)
     return FindingEntry(
         id=spec.id,

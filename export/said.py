@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from dicom_node.records import (
     View,
     ViewVectors,
 )
+from export.reliability import bins_of, calibration_error
 from export.views import CURVE, LabelledView, affected_views, labelled_views, simulated, view_size
 from m3bind.data.examples import Example
 from m3bind.metrics import resampled_weights
@@ -29,7 +30,9 @@ from m3bind.metrics import resampled_weights
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int8]
 
-BINS = 10
+Judge = Callable[[NDArray[np.intp]], Finding | None]
+"""What is said of one finding of the view that these rows make; None where it is out of scope."""
+
 BOOTSTRAP = 1000
 
 
@@ -40,6 +43,7 @@ class Rate:
     value: float
     low: float
     high: float
+    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Said:
     specificity: Rate
     """Of the absent that were decided, called absent."""
     calibration_error: float
-    """Expected calibration error, 10 bins of equal width, over all in scope."""
+    """Expected calibration error over all in scope, see `reliability.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,34 +95,53 @@ def judge(entry: FindingEntry, embeddings: Floats, known: Knowledge) -> Finding 
     return next((finding for finding in made.findings if finding.id == entry.id), None)
 
 
+def judge_of(entry: FindingEntry, embeddings: Floats, known: Knowledge) -> Judge:
+    """Judges views made of rows of `embeddings` (N, D)."""
+    return lambda rows: judge(entry, embeddings[rows], known)
+
+
+def judges(embeddings: Floats, encoder: Encoder, known: Knowledge) -> dict[str, Judge]:
+    """One for each finding that is enabled, judged together as the node does, and one for each that is not,
+    judged as if it alone were. Where a view is one sample, each sample is judged once and kept."""
+    on = [index for index, entry in enumerate(known.findings) if entry.enabled]
+    alone = [[index] for index, entry in enumerate(known.findings) if not entry.enabled]
+    made: dict[str, Judge] = {}
+    for chosen in [on, *alone]:
+        entries = tuple(known.findings[index] for index in chosen)
+        part = replace(known, findings=entries, anchors=known.anchors.only([e.id for e in entries]))
+        if simulated(encoder):
+            made |= {entry.id: judge_of(entry, embeddings, part) for entry in entries}
+        elif entries:
+            modality = entries[0].modality
+            said = [
+                {finding.id: finding for finding in assessment(modality, row[None], part).findings}
+                for row in embeddings
+            ]
+            made |= {entry.id: _looked_up(said, entry.id) for entry in entries}
+    return made
+
+
+def _looked_up(said: Sequence[dict[str, Finding]], identifier: str) -> Judge:
+    return lambda rows: said[int(rows[0])].get(identifier)
+
+
 def measure_said(
-    entry: FindingEntry,
-    examples: Sequence[Example],
-    labels: Labels,
-    embeddings: Floats,
-    encoder: Encoder,
-    known: Knowledge,
+    examples: Sequence[Example], labels: Labels, encoder: Encoder, judge_view: Judge
 ) -> tuple[Said, ...]:
-    """One for each data set whose labels tell the finding; `labels` (N,) and `embeddings` (N, D) of
-    `examples`."""
+    """One for each data set whose labels tell the finding; `labels` (N,) of `examples`."""
     groups = [example.group for example in examples]
     told = []
     for name in sorted({example.dataset for example in examples}):
         inside = np.array([example.dataset == name for example in examples])
         views = labelled_views(encoder, np.where(inside, labels, -1).astype(np.int8), groups)
         if views:
-            judged = [judge(entry, embeddings[view.rows], known) for view in views]
+            judged = [judge_view(view.rows) for view in views]
             told.append(_said(name, simulated(encoder), views, judged))
     return tuple(told)
 
 
 def curve(
-    entry: FindingEntry,
-    examples: Sequence[Example],
-    labels: Labels,
-    embeddings: Floats,
-    encoder: Encoder,
-    known: Knowledge,
+    examples: Sequence[Example], labels: Labels, encoder: Encoder, judge_view: Judge
 ) -> tuple[Point, ...]:
     """How often the finding is called present, by how many samples of a view have it; likewise."""
     if not simulated(encoder):
@@ -129,7 +152,7 @@ def curve(
     for affected in CURVE:
         views = affected_views(encoder, labels, groups, affected) if affected <= pooled else ()
         if views:
-            said = [_says(judge(entry, embeddings[v.rows], known), Presence.PRESENT) for v in views]
+            said = [_says(judge_view(view.rows), Presence.PRESENT) for view in views]
             points.append(Point(affected, size, float(np.mean(said))))
     return tuple(points)
 
@@ -154,30 +177,19 @@ def _said(
         sensitivity=rate(positive[present], groups[present]),
         sensitivity_decided=rate(positive[decided & present], groups[decided & present]).value,
         specificity=rate(~positive[decided & ~present], groups[decided & ~present]),
-        calibration_error=calibration_error(probabilities[in_scope], present[in_scope]),
+        calibration_error=calibration_error(
+            probabilities[in_scope], present[in_scope], bins_of(int(in_scope.sum()))
+        ),
     )
 
 
 def rate(hits: NDArray[np.bool_], groups: NDArray[np.int64]) -> Rate:
     """The part of `hits` (N,), with a percentile bootstrap over `groups` (N,)."""
     if len(hits) == 0:
-        return Rate(float("nan"), float("nan"), float("nan"))
+        return Rate(float("nan"), float("nan"), float("nan"), 0)
     weights = resampled_weights(groups, BOOTSTRAP, seed=0)
     low, high = np.percentile((weights * hits).sum(axis=1) / weights.sum(axis=1), [2.5, 97.5])
-    return Rate(float(hits.mean()), float(low), float(high))
-
-
-def calibration_error(probabilities: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
-    """Mean distance between what was said and what was so, over bins, weighted by their size (Guo et al.
-    2017, arXiv 1706.04599). Both (N,); nan for N = 0."""
-    if len(probabilities) == 0:
-        return float("nan")
-    bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)
-    gaps = [
-        abs(probabilities[bins == b].mean() - present[bins == b].mean()) * (bins == b).mean()
-        for b in np.unique(bins)
-    ]
-    return float(sum(gaps))
+    return Rate(float(hits.mean()), float(low), float(high), len(hits))
 
 
 def _says(finding: Finding | None, presence: Presence) -> bool:

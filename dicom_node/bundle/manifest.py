@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-FORMAT = 2
+FORMAT: Literal[2] = 2
 """What is written."""
 READABLE = (1, 2)
 """What is read."""

@@ -64,8 +64,11 @@ def margin_at(level: float, calibration: Calibration) -> float:
     return (z - calibration.intercept) / calibration.slope
 
 
-def fit_platt(margins: NDArray[np.floating], labels: NDArray[np.bool_]) -> Calibration:
-    """Slope and intercept of most likely sigmoid; `margins` (N,), `labels` (N,) True where present.
+def fit_platt(
+    margins: NDArray[np.floating], labels: NDArray[np.bool_], weights: Floats | None = None
+) -> Calibration:
+    """Slope and intercept of most likely sigmoid; `margins` (N,), `labels` (N,) True where present, `weights`
+    (N,) how much each counts (all 1 unless given).
 
     Raises ValueError where one of the classes is empty: nothing can be calibrated then. The slope comes
     out at or below 0 where the margins point the wrong way; it is for the caller to refuse such a finding.
@@ -76,13 +79,15 @@ def fit_platt(margins: NDArray[np.floating], labels: NDArray[np.bool_]) -> Calib
             f"Calibration needs both classes; there are {positives} positives, {negatives} negatives."
         )
     x = margins.astype(np.float64)
-    target = np.where(labels, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
-    slope, intercept = 0.0, math.log((positives + 1.0) / (negatives + 1.0))
-    loss = _loss(slope * x + intercept, target)
+    count = np.ones(len(x)) if weights is None else weights
+    present, absent = float(count[labels].sum()), float(count[~labels].sum())
+    target = np.where(labels, (present + 1.0) / (present + 2.0), 1.0 / (absent + 2.0))
+    slope, intercept = 0.0, math.log((present + 1.0) / (absent + 1.0))
+    loss = _loss(slope * x + intercept, target, count)
     for _ in range(_STEPS):
         p = _sigmoids(slope * x + intercept)
-        weight = p * (1.0 - p)
-        gradient = np.array([np.dot(x, p - target), np.sum(p - target)])
+        weight, gap = count * p * (1.0 - p), count * (p - target)
+        gradient = np.array([np.dot(x, gap), np.sum(gap)])
         if np.abs(gradient).max() < _GRADIENT:
             break
         cross = float(np.dot(x, weight))
@@ -92,7 +97,7 @@ def fit_platt(margins: NDArray[np.floating], labels: NDArray[np.bool_]) -> Calib
         step = 1.0
         while step >= _SMALLEST_STEP:
             tried = (slope + step * direction[0], intercept + step * direction[1])
-            after = _loss(tried[0] * x + tried[1], target)
+            after = _loss(tried[0] * x + tried[1], target, count)
             if after < loss + 1e-4 * step * descent:
                 slope, intercept, loss = float(tried[0]), float(tried[1]), after
                 break
@@ -102,9 +107,9 @@ def fit_platt(margins: NDArray[np.floating], labels: NDArray[np.bool_]) -> Calib
     return Calibration(slope=slope, intercept=intercept)
 
 
-def _loss(z: Floats, target: Floats) -> float:
+def _loss(z: Floats, target: Floats, weights: Floats) -> float:
     """Cross entropy, stable for large |z|."""
-    return float(np.sum(np.logaddexp(0.0, z) - target * z))
+    return float(np.sum(weights * (np.logaddexp(0.0, z) - target * z)))
 
 
 def _sigmoids(z: Floats) -> Floats:

@@ -16,6 +16,7 @@ from dicom_node.errors import BundleIntegrityError, ConfigError
 from dicom_node.inference.onnx import OnnxRunner
 from dicom_node.records import Sample, SourceRef, Status, StudyRead, View
 from export.build import Options, build
+from export.catalogue import LEAST_AUC, LEAST_POSITIVES
 from export.dicom import sample_values
 from export.encode import spread
 from export.graphs import export_text, export_tower
@@ -24,6 +25,7 @@ from export.selftest import LEVELS, MIN_COSINE, realistic, synthetic
 from export.verify import verify
 from m3bind.checkpoint import random_model, save_checkpoint
 from m3bind.config import ModalityRecipe, load_recipe
+from m3bind.data.catalogue import findings_of
 
 pytestmark = pytest.mark.train
 
@@ -101,7 +103,9 @@ def test_a_checkpoint_becomes_a_bundle_that_a_node_serves(checkpoint: Path, tmp_
     assert bundle.manifest.selftest.min_cosine == MIN_COSINE
     metrics = bundle.manifest.provenance.metrics
     assert [each["id"] for each in metrics["findings"]] == [entry.id for entry in bundle.findings]
-    assert "ecg.atrial_fibrillation" in {each["id"] for each in metrics["not_reported"]}
+    assert bundle.manifest.format == 2
+    catalogue = {spec.id for spec in findings_of("ecg") if spec.code is not None}
+    assert {entry.id for entry in bundle.findings} == catalogue
     assert set(bundle.scope) == {"ecg"}
     assert set(verify(out, threads=1).lowest_cosine) == {"ecg", "text"}
     with np.load(out / "selftest.npz") as sealed:
@@ -111,10 +115,17 @@ def test_a_checkpoint_becomes_a_bundle_that_a_node_serves(checkpoint: Path, tmp_
     assert metrics["sealed_by"] in card
     assert "Not a medical device" in card
     for entry in bundle.findings:
-        assert entry.measured is not None
         assert f"`{entry.id}`" in card
+        assert entry.disabled_because is None or entry.disabled_because in card
+        if entry.measured is None or entry.operating_point is None:
+            assert not entry.enabled
+            continue
         assert f"{entry.measured.auc:.3f}" in card
         assert entry.measured.auc_ci[0] <= entry.measured.auc <= entry.measured.auc_ci[1]
+        assert not entry.enabled or (
+            entry.measured.auc >= LEAST_AUC and entry.measured.positives >= LEAST_POSITIVES
+        )
+        assert entry.operating_point.sensitivity.n > 0
     engine = Engine.load(out, providers=["cpu"], threads=1)
     source = SourceRef("1.2.840.10008.5.1.4.1.1.9.1.1", "1.2.3")
     sample = Sample(synthetic((12, 1000))[0], source, span=(0.0, 10.0))

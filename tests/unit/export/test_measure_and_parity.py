@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,20 @@ from dicom_node.errors import InferenceError
 from dicom_node.findings.assess import Knowledge
 from dicom_node.findings.prompts import Anchors
 from dicom_node.findings.scope import ScopeStatistics
-from export.measure import measure_findings, measure_scope, measure_silent, measured
+from export.catalogue import why_off
+from export.measure import (
+    FindingFigures,
+    measure_aucs,
+    measure_findings,
+    measure_scope,
+    measure_silent,
+    sealed,
+)
 from export.parity import centred_cosines, compare
-from export.said import calibration_error, rate
+from export.said import rate
 from m3bind.data.catalogue import findings_of
 from m3bind.data.examples import Example
+from m3bind.metrics import Estimate
 
 pytestmark = pytest.mark.train
 
@@ -54,6 +64,13 @@ ENCODER = Encoder(
 )
 
 
+def figures_of(
+    examples: Sequence[Example], embeddings: np.ndarray, known: Knowledge
+) -> tuple[FindingFigures, ...]:
+    aucs = measure_aucs(examples, embeddings, known)
+    return measure_findings(examples, embeddings, ENCODER, known, aucs)
+
+
 def rows(*margins: float) -> np.ndarray:
     return np.array([[m, 0.0] for m in margins], dtype=np.float32)
 
@@ -77,7 +94,8 @@ def test_the_control_asks_among_the_ill_alone() -> None:
         for i, (a, b) in enumerate(labels)
     ]
     scores = np.array([[0.5 if any(each) else -0.5, each[1]] for each in labels], dtype=np.float32)
-    one, other = measure_findings(examples, scores, ENCODER, two_findings())
+    one, other = figures_of(examples, scores, two_findings())
+    assert one.auc is not None
     assert one.auc.value == pytest.approx((2 * 8 + 4 * 0.5) / 20)
     assert one.control is not None
     assert one.control.value == 0.5
@@ -99,16 +117,16 @@ def test_a_general_finding_has_no_control() -> None:
     examples = [
         Example("retina", "set", Path("none"), "retina", "val", str(i), {general: i % 2}) for i in range(8)
     ]
-    (figures,) = measure_findings(examples, rows(*[0.1 * (i % 2) for i in range(8)]), ENCODER, known)
+    (figures,) = figures_of(examples, rows(*[0.1 * (i % 2) for i in range(8)]), known)
     assert figures.control is None
 
 
-def test_what_is_silent_is_measured_all_the_same() -> None:
-    specs = findings_of("xray")
-    silent = {spec.id for spec in specs if not spec.report}
-    (first, *_) = sorted(silent)
+def test_what_has_no_code_is_measured_all_the_same() -> None:
+    specs = findings_of("ct")
+    silent = {spec.id for spec in specs if spec.code is None and spec.illness}
+    assert "ct.benign_nodule" in silent
     examples = [
-        Example("xray", "set", Path("none"), "radiograph", "val", str(i), dict.fromkeys(silent, i % 2))
+        Example("ct", "set", Path("none"), "ct", "val", str(i), dict.fromkeys(silent, i % 2))
         for i in range(8)
     ]
 
@@ -123,7 +141,41 @@ def test_what_is_silent_is_measured_all_the_same() -> None:
         assert each.auc.value == 1.0
         assert each.control is None, "among the ill there is nobody without it"
         assert each.why
-    assert first in {each.id for each in told}
+
+
+def test_a_finding_that_is_off_is_judged_as_if_it_alone_were() -> None:
+    """Of one group only the one furthest above its threshold may be present: what is off takes no part."""
+    known = two_findings()
+    on, off = (entry.model_copy(update={"group": "xray.one"}) for entry in known.findings)
+    off = off.model_copy(update={"enabled": False, "disabled_because": "it is weak"})
+    examples = [
+        Example("xray", "set", Path("none"), "radiograph", "val", str(i), {ONE: i % 2, OTHER: i % 2})
+        for i in range(8)
+    ]
+    scores = np.array([[0.2, 0.6] if i % 2 else [-0.5, -0.5] for i in range(8)], dtype=np.float32)
+    told = figures_of(examples, scores, replace(known, findings=(on, off)))
+    assert [each.said[0].sensitivity.value for each in told] == [1.0, 1.0]
+    together = replace(known, findings=(on, off.model_copy(update={"enabled": True})))
+    assert [each.said[0].sensitivity.value for each in figures_of(examples, scores, together)] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("auc", "positives", "trouble", "expected"),
+    [
+        (0.70, 8, None, None),
+        (0.699, 8, None, "AUC on val is 0.699, below 0.70"),
+        (0.95, 7, None, "val has 7 examples with it"),
+        (0.95, 1, "only 3 groups", "val has 1 example with it; only 3 groups"),
+        (None, 0, None, "val has no examples with it"),
+        (None, 20, None, "val has no example without it"),
+        (0.95, 20, "only 3 groups", "only 3 groups"),
+    ],
+)
+def test_what_is_weak_or_unmeasured_is_off(
+    auc: float | None, positives: int, trouble: str | None, expected: str | None
+) -> None:
+    told = None if auc is None else Estimate(auc, 0.0, 1.0, 100, positives)
+    assert why_off(told, positives, trouble) == expected
 
 
 def test_data_sets_are_told_apart() -> None:
@@ -133,7 +185,8 @@ def test_data_sets_are_told_apart() -> None:
         for i in range(4)
     ]
     margins = [0.5 if e.labels["xray.a"] == (e.dataset == "easy") else -0.5 for e in examples]
-    (figures,) = measure_findings(examples, rows(*margins), ENCODER, knowledge())
+    (figures,) = figures_of(examples, rows(*margins), knowledge())
+    assert figures.auc is not None
     easy, hard = figures.said
     assert (easy.dataset, easy.sensitivity.value, easy.specificity.value) == ("easy", 1.0, 1.0)
     assert [figures.auc_by_dataset[name].value for name in ("easy", "hard")] == [1.0, 0.0]  # type: ignore[union-attr]
@@ -153,7 +206,8 @@ def test_figures_follow_from_what_was_said() -> None:
     margins = (0.9, 0.5, -0.2, 0.1, -0.5, -0.9)
     labels = (1, 1, 1, 0, 0, 0)
     examples = [example(i, label) for i, label in enumerate(labels)]
-    (figures,) = measure_findings(examples, rows(*margins), ENCODER, knowledge())
+    (figures,) = figures_of(examples, rows(*margins), knowledge())
+    assert figures.auc is not None
     assert figures.auc.value == pytest.approx(8 / 9)
     assert (figures.auc.n, figures.auc.positives) == (6, 3)
     (said,) = figures.said
@@ -162,14 +216,21 @@ def test_figures_follow_from_what_was_said() -> None:
     assert (said.views, said.present, said.abstained, said.out_of_scope) == (6, 3, 0, 0)
     assert not said.simulated
     assert figures.curve == ()
-    kept = measured(figures)
-    assert kept.auc_ci[0] <= kept.auc <= kept.auc_ci[1]
+    kept = sealed(knowledge().findings[0], figures, 0.8)
+    assert kept.measured is not None
+    assert kept.measured.auc_ci[0] <= kept.measured.auc <= kept.measured.auc_ci[1]
+    point = kept.operating_point
+    assert point is not None
+    assert (point.sensitivity_target, point.chosen_on, point.measured_on) == (0.8, "calib", "val")
+    assert (point.sensitivity.value, point.sensitivity.n) == (pytest.approx(2 / 3, abs=1e-4), 3)
+    assert (point.specificity.value, point.specificity.n) == (pytest.approx(2 / 3, abs=1e-4), 3)
+    assert point.sensitivity.ci[0] <= point.sensitivity.value <= point.sensitivity.ci[1]
 
 
 def test_who_abstains_decides_nothing_and_misses() -> None:
     margins = (0.9, -0.1, -0.9, 3.0)  # present; unsure; absent; out of scope
     examples = [example(i, label) for i, label in enumerate((1, 1, 0, 0))]
-    (figures,) = measure_findings(examples, rows(*margins), ENCODER, knowledge(unsure_from=0.4))
+    (figures,) = figures_of(examples, rows(*margins), knowledge(unsure_from=0.4))
     (said,) = figures.said
     assert (said.abstained, said.out_of_scope) == (1, 1)
     assert said.sensitivity_decided == said.specificity.value == 1.0
@@ -178,14 +239,17 @@ def test_who_abstains_decides_nothing_and_misses() -> None:
 
 def test_unknown_labels_are_not_measured() -> None:
     examples = [example(i, label) for i, label in enumerate((1, 0, None))]
-    (figures,) = measure_findings(examples, rows(0.5, -0.5, 0.9), ENCODER, knowledge())
+    (figures,) = figures_of(examples, rows(0.5, -0.5, 0.9), knowledge())
+    assert figures.auc is not None
     assert figures.auc.n == 2
 
 
 def test_one_class_alone_is_not_measured() -> None:
     examples = [example(i, 0) for i in range(4)]
-    with pytest.raises(ValueError, match=r"xray\.a cannot be measured"):
-        measure_findings(examples, rows(0.5, -0.5, 0.9, 0.1), ENCODER, knowledge())
+    known = knowledge()
+    (figures,) = figures_of(examples, rows(0.5, -0.5, 0.9, 0.1), known)
+    assert (figures.auc, figures.sensitivity, figures.calibration, figures.positives) == (None, None, None, 0)
+    assert sealed(known.findings[0], figures, 0.9) == known.findings[0]
 
 
 def test_scope_counts_both_kinds() -> None:
@@ -193,13 +257,6 @@ def test_scope_counts_both_kinds() -> None:
     assert figures.kept == pytest.approx(0.75)
     assert figures.refused == pytest.approx(0.5)
     assert measure_scope("xray", knowledge(), rows(0.1), rows()[:0].reshape(0, 2)).refused is None
-
-
-def test_calibration_error_is_the_gap_weighted_by_bin() -> None:
-    said = np.array([0.05, 0.05, 0.95, 0.95])
-    so = np.array([False, True, True, True])
-    assert calibration_error(said, so) == pytest.approx(0.5 * 0.45 + 0.5 * 0.05)
-    assert calibration_error(np.array([0.0, 1.0]), np.array([False, True])) == 0.0
 
 
 def test_centred_cosine_is_not_flattered_by_a_shared_mean() -> None:
