@@ -9,11 +9,13 @@ import ast
 import csv
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_node.errors import ConfigError
+from m3bind.data.reports import told, with_rhythm
 
 LICENCES: Mapping[str, str] = {
     "nih": "NIH ChestX-ray14 (Wang 2017), no restriction",
@@ -180,7 +182,8 @@ DIAGNOSTIC_LIKELIHOOD = 50.0
 
 
 def _ptbxl(root: Path) -> list[Row]:
-    """Codes whose likelihood is stated below 50 % become `CODE?`; form and rhythm codes have none."""
+    """Codes whose likelihood is stated below 50 % become `CODE?`; form and rhythm codes have none. A rhythm
+    that the codes leave out, and the axis, which they never tell, are read from the report."""
     folder = root / "ecg/ptbxl"
     diagnostic = {line[""] for line in _table(folder / "scp_statements.csv") if line["diagnostic"] == "1.0"}
     rows = []
@@ -192,7 +195,12 @@ def _ptbxl(root: Path) -> list[Row]:
         )
         path = folder / "records100" / f"{line['record']}.hea"
         split = "train" if line["split"] == "train" else "val"
-        rows.append(Row("ptbxl", path, split, f"ptbxl:{line['patient']}", {"codes": codes}))
+        axis = told(line["report"], "axis")
+        columns = {
+            "codes": with_rhythm(codes, line["report"]),
+            "axis": frozenset((axis,) if axis else ()),
+        }
+        rows.append(Row("ptbxl", path, split, f"ptbxl:{line['patient']}", columns))
     return rows
 
 
@@ -200,27 +208,46 @@ LUDB_VAL_SHARE = 0.35
 """LUDB has no official split; subjects are dealt by a hash of their number."""
 
 
+def _lines(cell: str) -> list[str]:
+    """Statements of one cell, one per line."""
+    return [text.strip() for text in cell.split("\n") if text.strip()]
+
+
+def _ludb_columns(line: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """Statements without their details, except for the wall of an infarct (`wall?` where it may be one)."""
+    columns = {
+        name: frozenset(_lines(line[name])) for name in ("Rhythms", "Conduction abnormalities", "Hypertrophies")
+    }
+    kinds = [re.split("[:,]", text)[0] for text in _lines(line["Extrasystolies"])]
+    columns["Extrasystolies"] = frozenset(kinds)
+    heart = "Electric axis of the heart"
+    columns["axis"] = frozenset(text.partition(": ")[2] for text in _lines(line[heart]))
+    columns["pacing"] = frozenset({"paced"} if line["Cardiac pacing"].strip() else ())
+    stated = [text.partition(": ")[::2] for text in _lines(line["Ischemia"])]
+    columns["ischaemia"] = frozenset(kind for kind, _ in stated)
+    columns["infarct wall"] = frozenset(
+        wall if kind in ("Stemi", "Scar formation") else f"{wall}?" for kind, wall in stated
+    )
+    changes = _lines(line["Non-specific repolarization abnormalities"])
+    columns["repolarisation"] = frozenset(
+        {"non-specific repolarization abnormalities"} if changes else {"ischaemic"} if stated else ()
+    )
+    others = [line[n].strip() for n in ("Cardiac pacing", "Other states")]
+    told_of = ("Conduction abnormalities", "Hypertrophies", "Extrasystolies", "ischaemia")
+    quiet = columns["Rhythms"] == {"Sinus rhythm"} and not (any(others) or changes)
+    quiet = quiet and not any(columns[name] for name in told_of)
+    columns["all"] = frozenset({"nothing abnormal"} if quiet else ())
+    return columns
+
+
 def _ludb(root: Path) -> list[Row]:
     folder = root / "ecg/ludb"
     rows = []
     for line in _table(folder / "ludb.csv"):
-        columns = {
-            name: frozenset(t.strip() for t in line[name].split("\n") if t.strip())
-            for name in ("Rhythms", "Conduction abnormalities", "Extrasystolies", "Hypertrophies")
-        }
-        columns["ischaemia"] = frozenset(
-            t.split(":")[0].strip() for t in line["Ischemia"].split("\n") if t.strip()
-        )
-        others = [
-            line[n].strip()
-            for n in ("Cardiac pacing", "Non-specific repolarization abnormalities", "Other states")
-        ]
-        quiet = columns["Rhythms"] == {"Sinus rhythm"} and not any(others)
-        quiet = quiet and not any(columns[n] for n in columns if n != "Rhythms")
-        columns["all"] = frozenset({"nothing abnormal"} if quiet else ())
-        group = f"ludb:{line['ID'].strip()}"
+        number = line["ID"].strip()
+        group = f"ludb:{number}"
         split = "val" if share(f"split:{group}") < LUDB_VAL_SHARE else "train"
-        rows.append(Row("ludb", folder / "data" / f"{line['ID'].strip()}.hea", split, group, columns))
+        rows.append(Row("ludb", folder / "data" / f"{number}.hea", split, group, _ludb_columns(line)))
     return rows
 
 
