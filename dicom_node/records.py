@@ -134,6 +134,9 @@ class ViewVectors:
     evidence: NDArray[np.float32] | None
     """(N, h, w, D), not normalised: the mean over h, w points the way of the embedding. (N, 1, w, D)
     for waveforms. None when the encoder gives none."""
+    signatures: NDArray[np.float32] | None = None
+    """(N, K): what tells the encoder's kind of input from others, see `catalogue.ScopeEntry`. None when the
+    encoder gives none."""
 
 
 @dataclass(frozen=True, slots=True)

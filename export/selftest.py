@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.bundle.manifest import Encoder
-from dicom_node.inference.protocol import EMBEDDING, EVIDENCE, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT, Runner
+from dicom_node.inference.protocol import (
+    EMBEDDING,
+    EVIDENCE,
+    IMAGE_INPUT,
+    MASK_INPUT,
+    SIGNATURE,
+    TOKEN_INPUT,
+    Runner,
+)
 from dicom_node.inference.texts import TextEncoder
 from export.dicom import sample_values
 
@@ -41,6 +49,8 @@ def write_selftest(
         sealed |= {f"{modality}.input": given, f"{modality}.embedding": answer[EMBEDDING]}
         if encoder.evidence:
             sealed[f"{modality}.evidence"] = answer[EVIDENCE]
+        if SIGNATURE in answer:
+            sealed[f"{modality}.{SIGNATURE}"] = answer[SIGNATURE]
     runner, tokenizing = text
     ids, mask = tokenizing.tokenize(strings)
     embedding = runner.run({TOKEN_INPUT: ids, MASK_INPUT: mask})[EMBEDDING]

@@ -110,20 +110,44 @@ class FindingsFile(Frozen):
     findings: tuple[FindingEntry, ...]
 
 
+class Likeness(Frozen):
+    """What the last numbers of a signature mean (format 2): the natural logarithm of the odds of each kind of
+    stranger against what the encoder was made for; `kinds` names them in their order."""
+
+    kinds: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(min_length=1)]
+    """Each completes the sentence "it looks like ...", e.g. `a page of text or a chart`."""
+    distance_limit: float = Field(gt=0)
+    limit: float
+    scale: float = Field(gt=0)
+    """`distance_limit` and `limit` were reached by the same small part of the calibration split; `scale` is
+    how far above its median `limit` lies."""
+
+
 class ScopeEntry(Frozen):
-    """Mahalanobis distance of an embedding to the training embeddings of its modality, in the space of
-    their first K principal components plus the residual (D dimensions):
+    """Mahalanobis distance of a vector to the training vectors of its modality, in the space of their first
+    K principal components plus the residual (D dimensions):
 
-        score = sqrt(sum_k ((x - mean) . component_k)^2 / variance_k + |residual|^2 / residual_variance)
+        distance = sqrt(sum_k ((x - mean) . component_k)^2 / variance_k + |residual|^2 / residual_variance)
 
-    Above `threshold` the input is out of scope.
+    The vector x is the embedding, or (format 2) the first numbers, as many as `mean` has, of the encoder's
+    output `signature`. Without `likeness` the distance is the score. With it the score is the greater of
+
+        distance / distance_limit    and    1 + (likeness - limit) / scale,
+
+    likeness being the logarithm of the sum of the odds of all kinds. A view's score is the quantile
+    `view_quantile` of its samples' scores; above `threshold` the view is out of scope.
     """
 
     method: Literal["mahalanobis"] = "mahalanobis"
+    on: Literal["embedding", "signature"] = "embedding"
     mean: tuple[float, ...]
     components: tuple[tuple[float, ...], ...]
     variances: tuple[float, ...]
     residual_variance: float = Field(gt=0)
+    likeness: Likeness | None = None
+    """Only with `on` the signature."""
+    view_quantile: float = Field(default=0.5, ge=0, le=1)
+    """1/2 is the median. Below it, so large a part of the samples suffices to be in scope."""
     threshold: float = Field(gt=0)
 
 

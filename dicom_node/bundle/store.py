@@ -212,12 +212,16 @@ def _check_scope(manifest: Manifest, scope: Mapping[str, ScopeEntry]) -> None:
         where = f"{manifest.scope}: {modality}"
         if modality not in manifest.encoders:
             raise BundleFormatError(f"{where} has no encoder.")
-        if len(entry.mean) != manifest.dimension or any(
-            len(component) != manifest.dimension for component in entry.components
-        ):
-            raise BundleFormatError(f"{where}: mean and components must have {manifest.dimension} numbers.")
+        wanted = manifest.dimension if entry.on == "embedding" else len(entry.mean)
+        if not wanted or any(len(row) != wanted for row in (entry.mean, *entry.components)):
+            raise BundleFormatError(f"{where}: mean and components must have {wanted or 'some'} numbers.")
+        if entry.likeness is not None and entry.on != "signature":
+            raise BundleFormatError(f"{where} has a likeness, which only a signature can tell.")
         if len(entry.variances) != len(entry.components) or any(v <= 0 for v in entry.variances):
             raise BundleFormatError(f"{where} needs one variance above 0 for each component.")
         numbers = (*entry.mean, *entry.variances, *(x for c in entry.components for x in c))
-        if not all(math.isfinite(x) for x in (*numbers, entry.residual_variance, entry.threshold)):
+        numbers += (entry.residual_variance, entry.threshold)
+        if entry.likeness is not None:
+            numbers += (entry.likeness.distance_limit, entry.likeness.limit, entry.likeness.scale)
+        if not all(math.isfinite(x) for x in numbers):
             raise BundleFormatError(f"{where} holds a number that is not finite.")

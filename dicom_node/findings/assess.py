@@ -12,7 +12,7 @@ from dicom_node.errors import InferenceError
 from dicom_node.findings.calibrate import log_odds, margin_at, probability
 from dicom_node.findings.evidence import find_evidence
 from dicom_node.findings.prompts import Anchors
-from dicom_node.findings.scope import ScopeStatistics, view_score
+from dicom_node.findings.scope import ScopeStatistics, Strangeness, judge_scope
 from dicom_node.findings.score import mean_embedding, pool_margins, sample_margins
 from dicom_node.records import (
     Assessment,
@@ -81,16 +81,15 @@ def assess(
 
 def summarise(view: View, vectors: ViewVectors, scope: ScopeStatistics | None) -> ViewSummary:
     """A view's place in the shared space, and whether its encoder was made for it."""
-    score = 0.0 if scope is None else view_score(vectors.embeddings, scope)
-    in_scope = scope is None or score <= scope.threshold
+    found = Strangeness(0.0, None) if scope is None else judge_scope(view.modality, vectors, scope)
     return ViewSummary(
         modality=view.modality,
         series_uid=view.series_uid,
         sources=view.sources,
         embedding=mean_embedding(vectors.embeddings),
-        in_scope=in_scope,
-        scope_score=score,
-        reason=None if in_scope or scope is None else _strange(view.modality, score, scope.threshold),
+        in_scope=found.reason is None,
+        scope_score=found.score,
+        reason=found.reason,
         laterality=view.laterality,
         notes=view.notes,
     )
@@ -182,13 +181,6 @@ def _with_evidence(finding: Finding, entry: FindingEntry, candidate: Candidate) 
     spoken_from = entry.threshold if entry.unsure_from is None else entry.unsure_from
     demanded = margin_at(spoken_from, entry.calibration)
     return replace(finding, evidence=find_evidence(view, vectors, direction, known.pooling, demanded))
-
-
-def _strange(modality: str, score: float, threshold: float) -> str:
-    return (
-        f"Not what the {modality} encoder was made for: distance {score:.1f} from its training data, "
-        f"accepted up to {threshold:.1f}."
-    )
 
 
 def _outcome(summaries: Sequence[ViewSummary], skipped: Sequence[Skipped]) -> tuple[Status, str | None]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dicom_node.errors import InferenceError
 from dicom_node.inference.batching import MAX_BATCH, batches
-from dicom_node.inference.protocol import EMBEDDING, EVIDENCE, IMAGE_INPUT, Runner, as_floats
+from dicom_node.inference.protocol import EMBEDDING, EVIDENCE, IMAGE_INPUT, SIGNATURE, Runner, as_floats
 from dicom_node.records import ViewVectors
 
 
@@ -32,10 +32,12 @@ def encode_samples(
                 "its preprocess list and input_shape in bundle.json do not fit each other."
             )
     answers = [runner.run({IMAGE_INPUT: batch}) for batch in batches(samples, max_batch)]
-    embeddings = np.concatenate([as_floats(answer[EMBEDDING]) for answer in answers])
-    if not np.isfinite(embeddings).all():
+    embeddings, evidence, signatures = (
+        np.concatenate([as_floats(answer[name]) for answer in answers]) if name in answers[0] else None
+        for name in (EMBEDDING, EVIDENCE, SIGNATURE)
+    )
+    if embeddings is None:
+        raise InferenceError(f"The encoder has no output {EMBEDDING}: export the bundle again.")
+    if not all(np.isfinite(found).all() for found in (embeddings, signatures) if found is not None):
         raise InferenceError("The encoder answered with numbers that are not finite.")
-    evidence = None
-    if EVIDENCE in answers[0]:
-        evidence = np.concatenate([as_floats(answer[EVIDENCE]) for answer in answers])
-    return ViewVectors(embeddings=embeddings, evidence=evidence)
+    return ViewVectors(embeddings=embeddings, evidence=evidence, signatures=signatures)

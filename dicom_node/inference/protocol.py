@@ -14,8 +14,8 @@ IMAGE_INPUT = "input"
 """The one input of an image or ECG encoder: (N, C, H, W) or (N, 12, T) float32."""
 TOKEN_INPUT, MASK_INPUT = "input_ids", "attention_mask"
 """The inputs of the text encoder: (N, L) int64."""
-EMBEDDING, EVIDENCE = "embedding", "evidence"
-"""Outputs: (N, D) unit-norm, and (N, h, w, D) where the encoder gives one."""
+EMBEDDING, EVIDENCE, SIGNATURE = "embedding", "evidence", "signature"
+"""Outputs: (N, D) unit-norm; (N, h, w, D) and (N, K) where the encoder gives them."""
 
 
 class Runner(Protocol):

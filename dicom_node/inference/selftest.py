@@ -23,6 +23,7 @@ from dicom_node.inference.protocol import (
     EVIDENCE,
     IMAGE_INPUT,
     MASK_INPUT,
+    SIGNATURE,
     TOKEN_INPUT,
     Array,
     Runner,
@@ -36,7 +37,7 @@ STRINGS = f"{TEXT}.strings"
 UNIT_NORM_WITHIN = 1e-3
 """How far from 1 the length of an embedding may be: twice what half precision loses."""
 
-CHECKS = 2
+CHECKS = 3
 """Counts the times that this module became stricter: what passed before must pass again."""
 
 
@@ -85,8 +86,8 @@ def check_encoder(
     *,
     evidence: bool | None = None,
 ) -> float:
-    """The least cosine between this machine's outputs and the sealed ones: embeddings, and evidence where it
-    was sealed. `evidence`: whether there must be some; None takes either.
+    """The least cosine between this machine's outputs and the sealed ones: embeddings, and evidence and
+    signatures where they were sealed. `evidence`: whether there must be some; None takes either.
 
     Whatever was sealed, the mean of an evidence map must point the way of its embedding. Raises
     BundleSelfTestError below `min_cosine`, and for an output that is missing, of a wrong shape, or an
@@ -95,6 +96,7 @@ def check_encoder(
     given, expected = _sealed(sealed, f"{modality}.input"), _sealed(sealed, f"{modality}.embedding")
     answer = _run(modality, runner, {IMAGE_INPUT: given})
     lowest = _compare(modality, answer[EMBEDDING], expected, min_cosine)
+    lowest = min(lowest, _check_signature(modality, answer, sealed, min_cosine))
     found = answer.get(EVIDENCE)
     if evidence is not None and evidence != (found is not None):
         raise BundleSelfTestError(
@@ -118,6 +120,22 @@ def check_encoder(
     if wanted is not None:
         lowest = min(lowest, _compare(f"{modality}, evidence", found, wanted, min_cosine, unit_norm=False))
     return lowest
+
+
+def _check_signature(
+    modality: str, answer: Mapping[str, Array], sealed: Mapping[str, Array], min_cosine: float
+) -> float:
+    """The least cosine of the signatures, 1 where none was sealed."""
+    name = f"{modality}.{SIGNATURE}"
+    if name not in sealed:
+        return 1.0
+    if SIGNATURE not in answer:
+        raise BundleSelfTestError(
+            f"Self-test of {modality}: a signature was sealed, but there is none here. "
+            "Export the bundle again."
+        )
+    wanted = _sealed(sealed, name)
+    return _compare(f"{modality}, signature", answer[SIGNATURE], wanted, min_cosine, unit_norm=False)
 
 
 def check_text(encoder: TextEncoder, runner: Runner, sealed: Mapping[str, Array], min_cosine: float) -> float:
