@@ -41,18 +41,20 @@ def operations(
     *,
     mode: Mode,
     interpolation: str,
-    resized: tuple[int, int] | None = None,
+    edge: int | None = None,
 ) -> tuple[Operation, ...]:
-    """Resize to `resized` (`size` where None), crop the middle to `size`, normalise; (rows, columns) each.
+    """Resize to `size` (rows, columns), then normalise. `crop` brings the shorter side to `edge` and keeps
+    the middle.
 
     A reader's raw values (HU of CT) need a `window` before: a recipe says which.
     """
-    first = size if resized is None else resized
-    found: list[dict[str, Any]] = [
-        {"op": "resize", "size": list(first), "mode": mode, "interpolation": interpolation}
-    ]
-    if first != size:
+    found: list[dict[str, Any]] = []
+    if mode == "crop":
+        shorter = max(size) if edge is None else edge
+        found.append({"op": "resize_shortest", "edge": shorter, "interpolation": interpolation})
         found.append({"op": "center_crop", "size": list(size)})
+    else:
+        found.append({"op": "resize", "size": list(size), "mode": mode, "interpolation": interpolation})
     if interpolation == "bicubic":
         found.append({"op": "bound", "low": 0.0, "high": 1.0})  # a cubic filter overshoots at edges
     if reader in GREY_READERS:
@@ -111,25 +113,16 @@ def from_image_processor(
     for key in ("image_mean", "image_std", "size"):
         if told.get(key) is None:
             raise ConfigError(f"{origin} does not say {key}.")
-    resizing, cropping = told["size"], told.get("do_center_crop", False)
-    if isinstance(resizing, dict) and set(resizing) == {"shortest_edge"}:
-        edge, mode = int(resizing["shortest_edge"]), "crop"
-        if not cropping:
-            raise ConfigError(
-                f"{origin}: resizing the shortest edge without a crop leaves images of many shapes; the node "
-                "needs do_center_crop."
-            )
-        resized = (edge, edge)
-    elif isinstance(resizing, int) and cropping:
-        resized, mode = (resizing, resizing), "crop"
+    edge = _shortest_edge(told, origin)
+    if edge is None:
+        final = _sides(told["size"], origin, "size")
     else:
-        resized, mode = _sides(resizing, origin, "size"), "stretch"
-    if mode == "crop" and resized[0] < size[0]:
-        raise ConfigError(
-            f"{origin}: the image is resized to {resized[0]} and then cropped to {size[0]}, which needs "
-            "padding; the node does not pad here."
-        )
-    final = _sides(told.get("crop_size"), origin, "crop_size") if cropping else resized
+        final = _sides(told.get("crop_size"), origin, "crop_size")
+        if edge < max(final):
+            raise ConfigError(
+                f"{origin}: the shorter side becomes {edge} and the image is then cropped to {final}, which "
+                "needs padding; the node does not pad here."
+            )
     if final != size:
         raise ConfigError(f"{origin} ends in images of {final}, but the encoder takes {size}.")
     return operations(
@@ -137,7 +130,24 @@ def from_image_processor(
         told["image_mean"],
         told["image_std"],
         reader,
-        mode="crop" if mode == "crop" else "stretch",
+        mode="stretch" if edge is None else "crop",
         interpolation=_RESAMPLING[told.get("resample", 2)],
-        resized=resized,
+        edge=edge,
     )
+
+
+def _shortest_edge(told: Mapping[str, Any], origin: str) -> int | None:
+    """What the shorter side becomes before the middle is cut out; None where the image is stretched."""
+    size, cropped = told["size"], bool(told.get("do_center_crop", False))
+    if isinstance(size, dict) and set(size) == {"shortest_edge"}:
+        if not cropped:
+            raise ConfigError(
+                f"{origin}: resizing the shortest edge without a crop leaves images of many shapes; the node "
+                "needs do_center_crop."
+            )
+        return int(size["shortest_edge"])
+    if not cropped:
+        return None
+    if isinstance(size, int):
+        return size
+    raise ConfigError(f"{origin}: a stretch to {size!r} followed by a crop is not supported.")
