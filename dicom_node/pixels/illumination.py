@@ -17,10 +17,10 @@ Floats = NDArray[np.float32]
 FLOOR = 0.05
 """Added to the local mean (0 to 1): what is darker than this is mostly noise, and is not blown up."""
 RIM = 5
-"""Pixels across: within half of it from the dark border the optics blur light and dark, so that is left out."""
+"""Pixels across: within half of it from the dark border the optics blur light and dark; that is left out."""
 BRIGHT = 90
-"""Percentile of brightness that stands for a lit place, whatever the exposure: a border never fills a tenth
-less than all."""
+"""Percentile of brightness that stands for a lit place, whatever the exposure: some tenth of any fundus
+photograph is field, even with the widest border."""
 
 
 def field_of(values: Floats, threshold: float) -> NDArray[np.bool_]:
