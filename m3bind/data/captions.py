@@ -18,8 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3bind.data.catalogue import FindingSpec, Labels, findings_of
+from m3bind.data.statements import report_statements
 
 UNKNOWN = -1
+MOST_PAIRS = 600
+"""Sentences with two findings in the pool of one modality; 26 findings of an ECG would make 2,000."""
+REPORTED = "ecg"
+"""The one modality whose data bring the reports of physicians."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Templates:
     image: tuple[str, ...]
     normal: tuple[str, ...]
     normal_leaves_open: tuple[str, ...]
+    normal_denies: tuple[str, ...] | None
+    """What a normal image has none of; None: everything but `normal_leaves_open`."""
 
 
 def load_templates(modality: str) -> Templates:
@@ -58,6 +65,7 @@ def load_templates(modality: str) -> Templates:
         image=tuple(own["image"]),
         normal=tuple(own["normal"]),
         normal_leaves_open=tuple(own.get("normal_leaves_open", ())),
+        normal_denies=tuple(own["normal_denies"]) if "normal_denies" in own else None,
     )
 
 
@@ -92,13 +100,32 @@ def caption_pool(modality: str) -> tuple[Caption, ...]:
             captions += [
                 Caption(t, {spec.id: 0}) for t in _fill(templates.negated, templates.image, term=term)
             ]
+    captions += _pairs(templates, specs)
+    denied = templates.normal_denies
+    if denied is None:
+        denied = tuple(s.id for s in specs if s.id not in templates.normal_leaves_open)
+    captions += [Caption(text, dict.fromkeys(denied, 0)) for text in templates.normal]
+    return tuple({c.text: c for c in captions}.values())
+
+
+def _pairs(templates: Templates, specs: Sequence[FindingSpec]) -> list[Caption]:
+    """One finding present, another absent; at most MOST_PAIRS sentences, evenly spaced through all."""
+    captions = []
     for spec, other in product(specs, specs):
         if spec.id != other.id:
             texts = _fill(templates.both, templates.image[:1], term=spec.terms[0], other=other.terms[0])
             captions += [Caption(t, {spec.id: 1, other.id: 0}) for t in texts]
-    healthy = {s.id: 0 for s in specs if s.id not in templates.normal_leaves_open}
-    captions += [Caption(text, healthy) for text in templates.normal]
-    return tuple({c.text: c for c in captions}.values())
+    if len(captions) <= MOST_PAIRS:
+        return captions
+    return [captions[i * len(captions) // MOST_PAIRS] for i in range(MOST_PAIRS)]
+
+
+def training_captions(modality: str) -> tuple[Caption, ...]:
+    """The pool, and after it what real reports of training patients say (`reports.py`); no text twice."""
+    pool = caption_pool(modality)
+    known = {c.text for c in pool}
+    said = report_statements() if modality == REPORTED else {}
+    return pool + tuple(Caption(text, states) for text, states in said.items() if text not in known)
 
 
 def label_matrix(labels: Sequence[Labels], ids: Sequence[str]) -> NDArray[np.int8]:

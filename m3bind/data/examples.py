@@ -18,10 +18,9 @@ from m3bind.config import Recipe
 from m3bind.data.captions import caption_pool, label_matrix, relation, state_matrix
 from m3bind.data.catalogue import FindingSpec, Labels, findings_of, labels_of
 from m3bind.data.readers import DATASET_READERS, READERS
-from m3bind.data.sources import DATASETS, MEASURE_ONLY, Row, data_root, share
+from m3bind.data.sources import DATASETS, MEASURE_ONLY, Row, data_root, training_part
 
 Split = Literal["train", "calib", "val"]
-CALIB_SHARE = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Example:
 def _split(row: Row) -> Split:
     if row.split != "train":
         return "val"
-    return "calib" if share(f"calib:{row.group}") < CALIB_SHARE else "train"
+    return "train" if training_part(row) else "calib"
 
 
 def _example(row: Row, modality: str, reader: str, specs: tuple[FindingSpec, ...]) -> Example:

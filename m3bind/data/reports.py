@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from typing import Any
 
 RHYTHMS = frozenset(
     {"SR", "AFIB", "AFLT", "STACH", "SBRAD", "SARRH", "PACE", "SVARR", "SVTAC", "PSVT", "BIGU", "TRIGU"}
@@ -16,13 +17,25 @@ NO_RHYTHM = "rhythm?"
 
 
 @cache
-def phrases() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    """reports.toml: column to token to phrases, in the order of the file."""
-    text = (resources.files("m3bind") / "data" / "reports.toml").read_text("utf-8")
-    return {
-        column["name"]: {token: tuple(words) for token, words in column["tokens"].items()}
-        for column in tomllib.loads(text)["column"]
-    }
+def _file() -> Mapping[str, Any]:
+    return tomllib.loads((resources.files("m3bind") / "data" / "reports.toml").read_text("utf-8"))
+
+
+def phrases(column: str) -> Mapping[str, Sequence[str]]:
+    """Token to phrases, in the order of reports.toml."""
+    tokens: dict[str, Mapping[str, Sequence[str]]] = {c["name"]: c["tokens"] for c in _file()["column"]}
+    return tokens[column]
+
+
+def statements() -> Mapping[str, Sequence[str]]:
+    """Finding to the phrases of which a report must have one to state it; "ecg.normal" stands for health."""
+    found: Mapping[str, Sequence[str]] = _file()["statements"]
+    return found
+
+
+def says(text: str, words: Sequence[str]) -> bool:
+    """Whether a folded text has one of the phrases."""
+    return any(word in text for word in words)
 
 
 def folded(report: str) -> str:
@@ -33,8 +46,8 @@ def folded(report: str) -> str:
 def told(report: str, column: str) -> str | None:
     """The token of `column` that the report states, None where it states none."""
     text = folded(report)
-    for token, words in phrases()[column].items():
-        if any(word in text for word in words):
+    for token, words in phrases(column).items():
+        if says(text, words):
             return token
     return None
 

@@ -117,6 +117,15 @@ def share(key: str) -> float:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
 
 
+CALIB_SHARE = 0.15
+"""Of the training part of each data set, dealt by group: for calibration and thresholds."""
+
+
+def training_part(row: Row) -> bool:
+    """Whether a row is trained on: neither `val` nor `calib`."""
+    return row.split == "train" and share(f"calib:{row.group}") >= CALIB_SHARE
+
+
 def _table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         raise ConfigError(f"No label file {path}: is M3BIND_DATA the right folder?")
@@ -181,9 +190,12 @@ DIAGNOSTIC_LIKELIHOOD = 50.0
 """Per cent. PTB-XL gives diagnostic statements a likelihood (15, 35, 50, 80, 100; 0 where unknown)."""
 
 
-def _ptbxl(root: Path) -> list[Row]:
-    """Codes whose likelihood is stated below 50 % become `CODE?`; form and rhythm codes have none. A rhythm
-    that the codes leave out, and the axis, which they never tell, are read from the report."""
+def ptbxl_reports(root: Path) -> list[tuple[Row, str]]:
+    """Every record with the report that was written for it.
+
+    Codes whose likelihood is stated below 50 % become `CODE?`; form and rhythm codes have none. A rhythm
+    that the codes leave out, and the axis, which they never tell, are read from the report.
+    """
     folder = root / "ecg/ptbxl"
     diagnostic = {line[""] for line in _table(folder / "scp_statements.csv") if line["diagnostic"] == "1.0"}
     rows = []
@@ -193,15 +205,19 @@ def _ptbxl(root: Path) -> list[Row]:
             f"{code}?" if code in diagnostic and 0 < likelihood < DIAGNOSTIC_LIKELIHOOD else code
             for code, likelihood in stated.items()
         )
-        path = folder / "records100" / f"{line['record']}.hea"
-        split = "train" if line["split"] == "train" else "val"
         axis = told(line["report"], "axis")
         columns = {
             "codes": with_rhythm(codes, line["report"]),
             "axis": frozenset((axis,) if axis else ()),
         }
-        rows.append(Row("ptbxl", path, split, f"ptbxl:{line['patient']}", columns))
+        path = folder / "records100" / f"{line['record']}.hea"
+        split = "train" if line["split"] == "train" else "val"
+        rows.append((Row("ptbxl", path, split, f"ptbxl:{line['patient']}", columns), line["report"]))
     return rows
+
+
+def _ptbxl(root: Path) -> list[Row]:
+    return [row for row, _ in ptbxl_reports(root)]
 
 
 LUDB_VAL_SHARE = 0.35
