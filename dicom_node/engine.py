@@ -16,7 +16,7 @@ import structlog
 from numpy.typing import NDArray
 
 from dicom_node.bundle.catalogue import FindingEntry
-from dicom_node.bundle.manifest import Encoder
+from dicom_node.bundle.manifest import Encoder, Text
 from dicom_node.bundle.store import Bundle, open_bundle
 from dicom_node.errors import InferenceError
 from dicom_node.findings.assess import Knowledge, assess
@@ -91,10 +91,10 @@ class Engine:
         chosen = choose_providers(providers)
         start = partial(_start, bundle, chosen, threads)
         text = _Text(bundle, start)
-        files = {modality: e.file for modality, e in bundle.manifest.encoders.items()}
+        parts = bundle.manifest.encoders
         cache = LoadCache(cache_dir, bundle.identity.digest)
-        with ThreadPoolExecutor(max_workers=len(files)) as pool:
-            runners = dict(zip(files, pool.map(start, files.values()), strict=True))
+        with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+            runners = dict(zip(parts, pool.map(start, parts.values()), strict=True))
         used = in_use(chosen, [runner.providers for runner in runners.values()])
         if used != chosen:
             log.warning("providers_not_started", missing=sorted(set(chosen) - set(used)))
@@ -149,15 +149,22 @@ class Engine:
         return assessment
 
 
-def _start(bundle: Bundle, providers: tuple[str, ...], threads: int, name: str) -> OnnxRunner:
-    """The model in the listed file `name`."""
-    return OnnxRunner(bundle.path(name), providers, threads, sha256=bundle.manifest.files[name])
+def _start(bundle: Bundle, providers: tuple[str, ...], threads: int, part: Encoder | Text) -> OnnxRunner:
+    """The model of one part of the bundle."""
+    listed = bundle.manifest.files
+    return OnnxRunner(
+        bundle.path(part.file),
+        providers,
+        threads,
+        sha256=listed[part.file],
+        weights={bundle.path(name): listed[name] for name in part.weights},
+    )
 
 
 class _Text:
     """The text encoder, started when it is first needed: a warm load has its anchors cached."""
 
-    def __init__(self, bundle: Bundle, start: Callable[[str], OnnxRunner]) -> None:
+    def __init__(self, bundle: Bundle, start: Callable[[Encoder | Text], OnnxRunner]) -> None:
         self._bundle = bundle
         self._start = start
         self._lock = Lock()
@@ -168,7 +175,7 @@ class _Text:
             if self._started is None:
                 text = self._bundle.manifest.text
                 tokenizer = load_tokenizer(self._bundle.path(text.tokenizer), text.max_tokens)
-                runner = self._start(text.file)
+                runner = self._start(text)
                 self._started = (runner, TextEncoder(runner, tokenizer, text))
             return self._started
 

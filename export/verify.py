@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dicom_node.bundle.manifest import Encoder, Text
 from dicom_node.bundle.store import Bundle, open_bundle
 from dicom_node.inference.onnx import OnnxRunner
 from dicom_node.inference.selftest import TEXT, check_encoder, check_sealed, check_text, read_selftest
@@ -21,6 +22,13 @@ class Verified:
     """Of the self-test, by graph."""
 
 
+def open_runner(bundle: Bundle, part: Encoder | Text, threads: int) -> OnnxRunner:
+    """One encoder of an opened bundle, on the CPU, with the weights that lie beside it."""
+    listed = bundle.manifest.files
+    weights = {bundle.path(name): listed[name] for name in part.weights}
+    return OnnxRunner(bundle.path(part.file), threads=threads, sha256=listed[part.file], weights=weights)
+
+
 def verify(folder: Path, threads: int = 0) -> Verified:
     """Every digest, every rule of the format, every encoder on the CPU. Raises BundleError."""
     bundle = open_bundle(folder)
@@ -31,9 +39,9 @@ def verify(folder: Path, threads: int = 0) -> Verified:
     cosines = {}
     for modality, encoder in manifest.encoders.items():
         compile_operations(encoder.preprocess)
-        runner = OnnxRunner(bundle.path(encoder.file), threads=threads)
+        runner = open_runner(bundle, encoder, threads)
         cosines[modality] = check_encoder(modality, runner, sealed, least, evidence=encoder.evidence)
-    runner = OnnxRunner(bundle.path(manifest.text.file), threads=threads)
+    runner = open_runner(bundle, manifest.text, threads)
     tokenizer = load_tokenizer(bundle.path(manifest.text.tokenizer), manifest.text.max_tokens)
     cosines[TEXT] = check_text(TextEncoder(runner, tokenizer, manifest.text), runner, sealed, least)
     return Verified(bundle, cosines)

@@ -19,7 +19,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dicom_node.bundle.catalogue import Calibration, FindingEntry, FindingsFile, ScopeEntry, ScopeFile
-from dicom_node.bundle.manifest import READABLE, Manifest
+from dicom_node.bundle.manifest import READABLE, Encoder, Manifest, Text
 from dicom_node.errors import BundleFormatError, BundleIntegrityError
 from dicom_node.records import BundleIdentity
 
@@ -160,7 +160,20 @@ def _refuse_unlisted(root: Path, manifest: Manifest) -> None:
             )
 
 
+def _check_weights(part: Encoder | Text) -> None:
+    """A graph names the files of its weights relative to its own folder."""
+    folder = PurePosixPath(part.file).parent
+    for name in part.weights:
+        if not PurePosixPath(name).is_relative_to(folder):
+            raise BundleFormatError(
+                f"{MANIFEST}: {name} must lie beside {part.file}, whose weights it holds."
+            )
+
+
 def _check_encoders(manifest: Manifest) -> None:
+    _check_weights(manifest.text)
+    for encoder in manifest.encoders.values():
+        _check_weights(encoder)
     if not manifest.encoders:
         raise BundleFormatError(f"{MANIFEST} holds no encoder.")
     for modality, encoder in manifest.encoders.items():

@@ -13,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from dicom_node.errors import BundleFormatError, BundleIntegrityError, ConfigError, InferenceError
 from dicom_node.inference.protocol import Array
-from dicom_node.inference.weights import has_external_data
+from dicom_node.inference.weights import external_files
 
 CPU = "CPUExecutionProvider"
 
@@ -38,6 +38,8 @@ OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "OpenVINOExecutionProvider": MappingProxyType({"device_type": "CPU", "precision": "FP32"}),
     }
 )
+
+NO_WEIGHTS: Mapping[Path, str | None] = MappingProxyType({})
 
 _LOAD_ERRORS = (
     native.EPFail,
@@ -86,15 +88,24 @@ class OnnxRunner:
     """One ONNX file as an inference session; see `protocol.Runner`. Safe to call from several threads."""
 
     def __init__(
-        self, path: Path, providers: Sequence[str] = (CPU,), threads: int = 0, *, sha256: str | None = None
+        self,
+        path: Path,
+        providers: Sequence[str] = (CPU,),
+        threads: int = 0,
+        *,
+        sha256: str | None = None,
+        weights: Mapping[Path, str | None] = NO_WEIGHTS,
+        provider_options: Mapping[str, Mapping[str, str]] = OPTIONS,
     ) -> None:
         """`threads` within one operator; 0 lets ONNX Runtime take one for each core. With a `sha256` (hex)
-        the very bytes that are run are proven to be the sealed ones.
+        the very bytes that are run are proven to be the sealed ones. `weights`: the further files, in the
+        folder of `path` or below, in which weights of the model may lie, with their sha256.
+        `provider_options` by provider.
 
-        Raises BundleFormatError where ONNX Runtime cannot load the file or its weights lie in another one,
-        BundleIntegrityError where it is not the one sealed.
+        Raises BundleFormatError where ONNX Runtime cannot load the file or its weights lie in a file that
+        `weights` does not name, BundleIntegrityError where one is not the one sealed.
         """
-        model = _read_model(path, sha256)
+        model, beside = _read_model(path, sha256, weights)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -102,9 +113,14 @@ class OnnxRunner:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Without it the runtime also takes a format of its own, whose weights nobody looked at.
         options.add_session_config_entry("session.load_model_format", "ONNX")
+        if beside:
+            # Given as bytes, so that what was proven is what is run. The runtime copies them.
+            options.add_external_initializers_from_files_in_memory(
+                list(beside), list(beside.values()), [len(content) for content in beside.values()]
+            )
         try:
             self._session = onnxruntime.InferenceSession(
-                model, options, providers=[(name, dict(OPTIONS.get(name, {}))) for name in providers]
+                model, options, providers=[(name, dict(provider_options.get(name, {}))) for name in providers]
             )
         except _LOAD_ERRORS as error:
             raise BundleFormatError(f"{path.name} cannot be loaded by ONNX Runtime: {error}") from error
@@ -124,21 +140,30 @@ class OnnxRunner:
         return dict(zip(self._outputs, answers, strict=True))
 
 
-def _read_model(path: Path, sha256: str | None) -> bytes:
-    """The file's bytes, from which the session is made: nothing is read from beside it."""
+def _read_model(
+    path: Path, sha256: str | None, weights: Mapping[Path, str | None]
+) -> tuple[bytes, dict[str, bytes]]:
+    """The file's bytes, from which the session is made, and those of the files that it names, by the name it
+    gives them: nothing else is read from beside it."""
+    model = _proven(path, sha256)
     try:
-        model = path.read_bytes()
-    except OSError as error:
-        raise BundleFormatError(f"{path.name} cannot be loaded: {error.strerror}.") from error
-    if sha256 is not None and hashlib.sha256(model).hexdigest() != sha256:
-        raise BundleIntegrityError(f"{path.name} was changed while it was loaded. Copy the bundle again.")
-    try:
-        external = has_external_data(model)
+        named = external_files(model)
     except ValueError as error:
         raise BundleFormatError(f"{path.name} cannot be loaded: it is no ONNX model ({error}).") from error
-    if external:
+    known = {file.relative_to(path.parent).as_posix(): (file, digest) for file, digest in weights.items()}
+    for name in sorted(named - set(known)):
         raise BundleFormatError(
-            f"{path.name} keeps weights in another file, which the bundle does not prove. "
-            "Export it with all of its weights inside."
+            f"{path.name} keeps weights in another file ({name or 'it does not say which'}), "
+            "which the bundle does not prove. Export it again, or with all of its weights inside."
         )
-    return model
+    return model, {name: _proven(*known[name]) for name in sorted(named)}
+
+
+def _proven(path: Path, sha256: str | None) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleFormatError(f"{path.name} cannot be loaded: {error.strerror}.") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise BundleIntegrityError(f"{path.name} was changed while it was loaded. Copy the bundle again.")
+    return content

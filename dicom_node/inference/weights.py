@@ -1,8 +1,8 @@
-"""Whether an ONNX file carries all of its weights itself.
+"""Which files beside an ONNX file hold weights of it.
 
 A tensor may say that its numbers lie in another file ("external data"), which ONNX Runtime then reads from
-beside the model. Such a file is no part of what was sealed, so a model that names one is refused. The serving
-part has no `onnx` package; of the protocol buffer only the way down to the tensors is read here.
+beside the model. Only those that the bundle lists, and thereby proves, are ever given to it. The serving part
+has no `onnx` package; of the protocol buffer only the way down to the tensors is read here.
 
 Field numbers: onnx.proto of ONNX 1.18; encoding: protobuf.dev/programming-guides/encoding.
 """
@@ -28,28 +28,41 @@ _WITHIN: Mapping[str, Mapping[int, str]] = MappingProxyType(
 
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 """TensorProto: where the numbers lie, and whether they lie elsewhere."""
+_KEY, _VALUE = 1, 2
+"""StringStringEntryProto, of which the former is made."""
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 """Wire types; 3 and 4, groups, are in no version of ONNX."""
 
 
-def has_external_data(model: bytes) -> bool:
-    """Whether any tensor of a serialised ModelProto lies outside of it, wherever in the graph it stands.
+def external_files(model: bytes) -> frozenset[str]:
+    """The files that tensors of a serialised ModelProto name, wherever in the graph they stand; an empty name
+    for a tensor that lies elsewhere and does not say where.
 
     Raises ValueError where the bytes are no protocol buffer.
     """
     view = memoryview(model)
+    found: set[str] = set()
     waiting = [("model", 0, len(model))]
     while waiting:
         kind, start, end = waiting.pop()
         within = _WITHIN[kind]
+        elsewhere, locations = False, set[str]()
         for field, wire, low, high in _fields(view, start, end):
-            if kind == "tensor" and (
-                field == _EXTERNAL_DATA or (field == _DATA_LOCATION and any(view[low:high]))
-            ):
-                return True
+            if kind == "tensor" and field == _EXTERNAL_DATA:
+                elsewhere = True
+                locations |= _location(view, low, high)
+            elsewhere |= kind == "tensor" and field == _DATA_LOCATION and any(view[low:high])
             if field in within and wire == _LENGTH:
                 waiting.append((within[field], low, high))
-    return False
+        if elsewhere:
+            found |= locations or {""}
+    return frozenset(found)
+
+
+def _location(view: memoryview, start: int, end: int) -> set[str]:
+    """The value of one entry if its key is `location`, else nothing."""
+    told = {field: bytes(view[low:high]) for field, _, low, high in _fields(view, start, end)}
+    return {told.get(_VALUE, b"").decode("utf-8", "replace")} if told.get(_KEY) == b"location" else set()
 
 
 def _fields(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:

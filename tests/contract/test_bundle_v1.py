@@ -192,6 +192,16 @@ REFUSED: dict[str, tuple[Callable[[Path], None], type[BundleError], str]] = {
         BundleFormatError,
         "two knots or more if it is monotone",
     ),
+    "weights elsewhere": (
+        in_manifest(put("encoders/xray/weights", ["text.onnx"])),
+        BundleFormatError,
+        "text.onnx must lie beside encoders/xray.onnx",
+    ),
+    "weights not proven": (
+        in_manifest(put("text/weights", ["text.onnx.data"])),
+        BundleFormatError,
+        "text.onnx.data but lists no sha256",
+    ),
     "unknown key": (in_manifest(put("formta", 1)), BundleFormatError, "formta"),
     "key missing": (in_manifest(drop("dimension")), BundleFormatError, "dimension"),
     "bad version": (in_manifest(put("version", "one")), BundleFormatError, "version"),

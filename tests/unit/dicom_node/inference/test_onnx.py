@@ -135,6 +135,17 @@ def test_weights_in_another_file_are_refused(tmp_path: Path, within_a_branch: bo
         OnnxRunner(path, threads=1)
 
 
+def test_weights_in_a_file_that_the_bundle_proves_are_run(tmp_path: Path) -> None:
+    path, beside = model_of(external(tmp_path), tmp_path), tmp_path / "w.bin"
+    digest = hashlib.sha256(beside.read_bytes()).hexdigest()
+    runner = OnnxRunner(path, threads=1, weights={beside: digest})
+    np.testing.assert_array_equal(runner.run({"x": np.zeros(4, np.float32)})["embedding"], np.arange(4))
+    with pytest.raises(BundleIntegrityError, match=r"w\.bin was changed"):
+        OnnxRunner(path, threads=1, weights={beside: "0" * 64})
+    with pytest.raises(BundleFormatError, match=r"another file \(w\.bin\)"):
+        OnnxRunner(path, threads=1, weights={tmp_path / "other.bin": digest})
+
+
 @pytest.mark.parametrize("within_a_branch", [False, True])
 def test_weights_within_the_file_are_run(tmp_path: Path, within_a_branch: bool) -> None:
     weights = numpy_helper.from_array(np.arange(4, dtype=np.float32), "w")
