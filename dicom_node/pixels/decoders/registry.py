@@ -62,6 +62,10 @@ DECODERS: Mapping[str, Sequence[Decoder]] = MappingProxyType(
 )
 """By Transfer Syntax UID; a syntax that is not named is left to pydicom."""
 
+_ENDED = frozenset({JPEGLSLossless, JPEGLSNearLossless})
+"""CharLS, on which all JPEG-LS decoders but one stand, works for seconds on a small stream without an end."""
+_EOI = b"\xff\xd9"
+
 
 def installed() -> Mapping[str, tuple[str, ...]]:
     """Transfer Syntax UIDs that this machine can decode, with the names of the decoders that can."""
@@ -104,6 +108,8 @@ def decode(coded: Coded, halvings: int, *, contained: bool) -> Pixels:
 
     Raises UnsupportedObjectError, UnreadableObjectError, and what codecs raise on broken data.
     """
+    if coded.transfer_syntax in _ENDED and _EOI not in coded.data[-16:]:
+        raise UnreadableObjectError("broken-pixels", "Its pixel data are cut short.")
     pixels = choose(coded, contained=contained).decode(coded, halvings)
     wanted = (3,) if coded.samples == 3 else () if coded.samples == 1 else (coded.samples,)
     for done in range(halvings + 1):
