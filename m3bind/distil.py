@@ -9,115 +9,160 @@ loss = distance to its own tower, on the texts of each modality
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from m3bind.bind import SCALE, Side, load_sides
-from m3bind.checkpoint import BoundModel, make_student, save_checkpoint
-from m3bind.config import DistilRecipe, Recipe
+from m3bind.bind import SCALE, Side
+from m3bind.config import DistilRecipe
 from m3bind.data.batches import Sampler
-from m3bind.data.sources import LICENCES
 from m3bind.data.texts import TextBank
-from m3bind.loop import Progress, half_precision, train
+from m3bind.held_out import rows_of
+from m3bind.loop import Measure, Outcome, Part, Plan, Workplace, train
 from m3bind.losses import contrastive, imitation
-from m3bind.towers.text import TextTower, minilm_tokenizer
+from m3bind.towers.base import TextTowerBase
 
 
-def teach(sides: Mapping[str, Side], bank: TextBank) -> tuple[dict[str, Tensor], Tensor]:
+def teach(sides: Mapping[str, Side]) -> tuple[dict[str, Tensor], Tensor]:
     """What the bound towers say of every text: (M, D) per modality, and the mean direction of all, (M, D)."""
-    told = {modality: bank.embed(side.text) for modality, side in sides.items()}
+    told = {modality: side.bank.embed(side.text) for modality, side in sides.items()}
     mean = torch.stack(list(told.values())).mean(dim=0)
     return told, nn.functional.normalize(mean, dim=-1)
 
 
-def distil_student(
-    student: TextTower,
-    sides: Mapping[str, Side],
+def _losses(
+    student: TextTowerBase,
     bank: TextBank,
-    student_bank: TextBank,
+    sides: Mapping[str, Side],
     settings: DistilRecipe,
-    seed: int,
-    progress: Progress,
-) -> None:
-    """Train the student in place. `student_bank` holds the same texts as `bank`, in the student's layers."""
-    told, mean = teach(sides, bank)
-    random = np.random.default_rng(seed)
-    samplers = {m: Sampler(s.found, s.captions, seed + i) for i, (m, s) in enumerate(sides.items())}
-    images = {
-        m: s.tower.project(s.features.flatten(0, 1)).view(*s.features.shape[:2], -1) for m, s in sides.items()
-    }
+    where: Workplace,
+) -> Callable[[np.random.Generator], dict[str, Tensor]]:
+    told, mean = teach(sides)
+    samplers = {m: Sampler(s.found, s.captions) for m, s in sides.items()}
     scale = math.exp(SCALE)
-    student.upper.requires_grad_(True)
-    student.train()
 
-    def losses(_: int) -> dict[str, Tensor]:
-        own, shared, seen = [], [], []
-        for modality, side in sides.items():
-            batch = samplers[modality].batch(settings.images)
-            extra = random.integers(0, len(side.captions), settings.batch)
-            texts = side.first_text + np.concatenate([batch.texts, extra])
-            with half_precision():
-                embedded = student.from_lower(*student_bank.take(texts)).float()
-            where = torch.from_numpy(texts)
-            own.append(imitation(embedded, told[modality][where]))
-            shared.append(imitation(embedded, mean[where]))
-            variants = random.integers(0, len(side.features), len(batch.images))
-            split = len(batch.texts)
-            relation = torch.from_numpy(batch.relation)
-            seen.append(
-                contrastive(images[modality][variants, batch.images], embedded[:split], relation, scale)
+    def losses(random: np.random.Generator) -> dict[str, Tensor]:
+        batches = {m: sampler.batch(settings.images, random) for m, sampler in samplers.items()}
+        texts = {
+            m: side.first_text
+            + np.concatenate([batches[m].texts, random.integers(0, len(side.captions), settings.batch)])
+            for m, side in sides.items()
+        }
+        views = where.views(random)
+        with where.cast():
+            # All modalities in one pass: the student is the same for all.
+            everything = where.team.rows(
+                np.concatenate(list(texts.values())), lambda own: student.from_lower(*bank.take(own)).float()
             )
+        own, shared, seen, start = [], [], [], 0
+        for modality, side in sides.items():
+            batch, chosen = batches[modality], torch.from_numpy(texts[modality])
+            embedded = everything[start : start + len(chosen)]
+            start += len(chosen)
+            own.append(imitation(embedded, told[modality][chosen]))
+            shared.append(imitation(embedded, mean[chosen]))
+            with torch.no_grad():
+                features = where.team.rows(
+                    batch.images, lambda rows, side=side: side.images(rows, views).float()
+                )
+                images = side.tower.project(features)
+            relation = torch.from_numpy(batch.relation).to(images.device)
+            seen.append(contrastive(images, embedded[: len(batch.texts)], relation, scale))
         return {
             "own": torch.stack(own).mean(),
             "shared": torch.stack(shared).mean(),
             "contrastive": settings.contrastive_weight * torch.stack(seen).mean(),
         }
 
-    train(
-        [(student.upper, settings.lr), (student.projection, settings.lr)],
-        losses,
+    return losses
+
+
+def _measure(
+    student: TextTowerBase,
+    bank: TextBank,
+    sides: Mapping[str, Side],
+    settings: DistilRecipe,
+    where: Workplace,
+) -> Measure | None:
+    """Over all modalities: the mean of the macro AUC, or the contrastive loss on held-out images."""
+    stop = settings.stop
+    if stop is None or any(side.watched is None for side in sides.values()):
+        return None
+
+    def measure() -> float:
+        student.eval()
+        told = []
+        with torch.no_grad():
+            for side in sides.values():
+                assert side.watched is not None  # noqa: S101 # asked above
+                images, held_out, count = side.watched
+                with where.cast():
+                    features = rows_of(count, images.plain)
+                seen = side.tower.project(features)
+                if stop.measure == "auc":
+                    told.append(held_out.macro_auc(seen, student))
+                else:
+                    captions = bank.embed(student, side.caption_indices())
+                    told.append(held_out.loss(seen, captions, math.exp(SCALE)))
+        student.train()
+        return float(np.mean(told))
+
+    return measure
+
+
+def distil_student(
+    student: TextTowerBase,
+    bank: TextBank,
+    sides: Mapping[str, Side],
+    settings: DistilRecipe,
+    seed: int,
+    where: Workplace,
+) -> Outcome:
+    """Train the student in place. `bank` holds the texts of all sides, as the student reads them; each side's
+    `watched` measure holds prompts that the student's tokenizer read."""
+    for side in sides.values():
+        side.tower.eval().requires_grad_(False)
+        side.text.eval().requires_grad_(False)
+    losses = _losses(student, bank, sides, settings, where)
+    student.upper.requires_grad_(True)
+    student.projection.requires_grad_(True)
+    student.train()
+    plan = Plan(
+        name="distil",
         steps=settings.steps,
         warmup=settings.warmup,
         weight_decay=settings.weight_decay,
-        name="distil",
-        progress=progress,
+        seed=seed,
+        accumulate=settings.accumulate,
+        stop=settings.stop,
     )
+    parts = [Part("text", student.upper, settings.lr), Part("projection", student.projection, settings.lr)]
+    outcome = train(parts, losses, plan, where, _measure(student, bank, sides, settings, where))
     student.eval().requires_grad_(False)
+    return outcome
 
 
-def start_projection(student_bank: TextBank, student: TextTower, target: Tensor) -> None:
-    """Begin with the projection that reproduces the mean of the teachers best in least squares."""
+def start_projection(bank: TextBank, student: TextTowerBase, target: Tensor) -> None:
+    """Begin with the projection that reproduces the mean of the teachers, (M, D), best in least squares.
+
+    A student whose projection is no linear layer keeps the one it has.
+    """
+    projection = student.projection
+    if not isinstance(projection, nn.Linear):
+        return
+    seen: list[Tensor] = []
+    handle = projection.register_forward_hook(lambda _module, given, _told: seen.append(given[0].detach()))
+    try:
+        bank.embed(student)
+    finally:
+        handle.remove()
+    sentences = torch.cat(seen).float()
+    design = torch.cat([sentences, torch.ones(len(sentences), 1, device=sentences.device)], dim=1)
+    penalty = 1e-2 * torch.eye(design.shape[1], device=sentences.device)
+    solution = torch.linalg.solve(design.T @ design + penalty, design.T @ target)
     with torch.no_grad():
-        rows = []
-        for i in range(0, len(student_bank.texts), 64):
-            hidden, mask = student_bank.take(np.arange(i, min(i + 64, len(student_bank.texts))))
-            states, weights = student.upper(hidden, mask), mask.unsqueeze(-1).float()
-            rows.append((states * weights).sum(1) / weights.sum(1))
-        sentences = torch.cat(rows)
-        ones = torch.ones(len(sentences), 1)
-        design = torch.cat([sentences, ones], dim=1)
-        penalty = 1e-2 * torch.eye(design.shape[1])
-        solution = torch.linalg.solve(design.T @ design + penalty, design.T @ target)
-        student.projection.weight.copy_(solution[:-1].T)
-        student.projection.bias.copy_(solution[-1])
-
-
-def distil(recipe: Recipe, work: Path, cache: Path, commit: str, progress: Progress) -> None:
-    """From `work`/stages/bind to the checkpoint in `work`."""
-    torch.manual_seed(recipe.seed)
-    sides, bank = load_sides(recipe, work / "stages" / "bind", cache, progress)
-    student = make_student(recipe)
-    tokenizer = minilm_tokenizer(recipe.text.max_tokens)
-    student_bank = TextBank(bank.texts, student, tokenizer)
-    start_projection(student_bank, student, teach(sides, bank)[1])
-    for side in sides.values():
-        side.tower.requires_grad_(False)
-    distil_student(student, sides, bank, student_bank, recipe.distil, recipe.seed, progress)
-    sets = [name for part in recipe.modalities.values() for name in part.datasets]
-    images = {modality: side.tower for modality, side in sides.items()}
-    data = tuple(LICENCES[name] for name in sets)
-    save_checkpoint(BoundModel(recipe, images, student, tokenizer, commit, data), work)
+        projection.weight.copy_(solution[:-1].T)
+        if projection.bias is not None:
+            projection.bias.copy_(solution[-1])

@@ -28,14 +28,13 @@ class Batch:
 
 
 class Sampler:
-    """Draws batches of one modality; the sequence depends on the seed alone."""
+    """Draws batches of one modality. It keeps no state: the generator that is handed in decides a batch."""
 
-    def __init__(self, found: Sequence[Example], pool: Sequence[Caption], seed: int) -> None:
+    def __init__(self, found: Sequence[Example], pool: Sequence[Caption]) -> None:
         ids = [f.id for f in findings_of(found[0].modality)]
         self._labels = label_matrix([e.labels for e in found], ids)
         states = state_matrix(pool, ids)
         self._relation = relation(self._labels, states)
-        self._random = np.random.default_rng(seed)
         datasets = np.asarray([e.dataset for e in found])
         self._members = [np.flatnonzero(datasets == name) for name in sorted(set(datasets.tolist()))]
         sizes = np.sqrt([len(m) for m in self._members])
@@ -48,31 +47,31 @@ class Sampler:
         about = states >= 0
         self._same_topic = (about[:, None, :] == about[None, :, :]).all(axis=2)  # (M, M)
 
-    def _images(self, count: int) -> NDArray[np.int64]:
-        members = self._members[self._random.choice(len(self._members), p=self._chance)]
+    def _images(self, count: int, random: np.random.Generator) -> NDArray[np.int64]:
+        members = self._members[random.choice(len(self._members), p=self._chance)]
         labels = self._labels[members]
-        chosen = list(self._random.choice(members, count - count // 2))
-        for finding in self._random.integers(0, labels.shape[1], count // 2):
-            wanted = members[labels[:, finding] == self._random.integers(0, 2)]
-            chosen.append(self._random.choice(wanted if len(wanted) else members))
+        chosen = list(random.choice(members, count - count // 2))
+        for finding in random.integers(0, labels.shape[1], count // 2):
+            wanted = members[labels[:, finding] == random.integers(0, 2)]
+            chosen.append(random.choice(wanted if len(wanted) else members))
         return np.asarray(chosen, dtype=np.int64)
 
-    def _draw(self, allowed: NDArray[np.bool_]) -> int:
+    def _draw(self, allowed: NDArray[np.bool_], random: np.random.Generator) -> int:
         weight = self._weight * allowed
-        return int(self._random.choice(len(weight), p=weight / weight.sum()))
+        return int(random.choice(len(weight), p=weight / weight.sum()))
 
-    def batch(self, count: int) -> Batch:
+    def batch(self, count: int, random: np.random.Generator) -> Batch:
         """`count` images, at most twice as many texts."""
-        images = self._images(count)
+        images = self._images(count, random)
         texts: list[int] = []
         for image in images:
             row = self._relation[image]
             if not (row == 1).any():
                 continue
-            true = self._draw(row == 1)
+            true = self._draw(row == 1, random)
             texts.append(true)
             false = (row == 0) & self._same_topic[true]
             if false.any():
-                texts.append(self._draw(false))
+                texts.append(self._draw(false, random))
         unique = np.unique(np.asarray(texts, dtype=np.int64))
         return Batch(images, unique, self._relation[np.ix_(images, unique)])

@@ -2,39 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from torch import Tensor
 
-from m3bind.towers.text import TextTower, tokenize
+from m3bind.data.sides import device_of
+from m3bind.towers.base import TextTowerBase
+
+CHUNK = 64
+"""Texts at a time where no gradient is needed."""
 
 
 class TextBank:
-    """Hidden states (M, L, 384) of M texts after the frozen layers; a batch is cut to its longest text."""
+    """Hidden states of M texts after the frozen layers, tokenised by the tower itself; only real tokens are
+    kept, one text after the other, and a batch is padded to its longest text."""
 
-    def __init__(self, texts: Sequence[str], tower: TextTower, tokenizer: Tokenizer) -> None:
+    def __init__(self, texts: Sequence[str], tower: TextTowerBase) -> None:
         self.texts = tuple(texts)
-        ids, self._mask = tokenize(tokenizer, self.texts)
-        with torch.inference_mode():
-            parts = [
-                tower.hidden(ids[i : i + 64], self._mask[i : i + 64]) for i in range(0, len(self.texts), 64)
-            ]
-        self._hidden = torch.cat(parts).clone()
+        self._device = device_of(tower)
+        rows: list[Tensor] = []
+        lengths: list[int] = []
+        with torch.no_grad():
+            for i in range(0, len(self.texts), CHUNK):
+                words = {k: v.to(self._device) for k, v in tower.tokenize(self.texts[i : i + CHUNK]).items()}
+                hidden, mask = tower.hidden(**words), words["attention_mask"].bool()
+                rows.append(hidden[mask].cpu())
+                lengths += mask.sum(dim=1).tolist()
+        self._tokens = torch.cat(rows)  # (sum of lengths, width)
+        self._lengths = torch.tensor(lengths)
+        self._starts = torch.cumsum(self._lengths, 0) - self._lengths
 
     def take(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Hidden states (n, l, 384) and attention mask (n, l) of the texts at `indices`."""
+        """Hidden states (n, l, width) and attention mask (n, l) of the texts at `indices`."""
         chosen = torch.from_numpy(indices)
-        mask = self._mask[chosen]
-        length = int(mask.sum(dim=1).max())
-        return self._hidden[chosen, :length], mask[:, :length]
+        lengths, starts = self._lengths[chosen], self._starts[chosen]
+        places = torch.arange(int(lengths.max()))
+        mask = places[None, :] < lengths[:, None]
+        hidden = self._tokens[torch.where(mask, starts[:, None] + places[None, :], 0)]
+        return hidden.to(self._device), mask.to(self._device, torch.int64)
 
-    def embed(self, tower: TextTower, indices: NDArray[np.int64] | None = None) -> Tensor:
+    def embed(self, tower: TextTowerBase, indices: NDArray[np.int64] | None = None) -> Tensor:
         """(n, D) embeddings by a tower that shares the frozen part, without gradient."""
         wanted = np.arange(len(self.texts)) if indices is None else indices
         with torch.no_grad():
-            parts = [tower.from_lower(*self.take(wanted[i : i + 64])) for i in range(0, len(wanted), 64)]
+            parts = [
+                tower.from_lower(*self.take(wanted[i : i + CHUNK])) for i in range(0, len(wanted), CHUNK)
+            ]
         return torch.cat(parts)
+
+
+def frozen_digest(tower: TextTowerBase) -> str:
+    """Of kind and weights of all that lies before `upper`."""
+    digest = hashlib.sha256(type(tower).__qualname__.encode())
+    for name, value in tower.state_dict().items():
+        if not name.startswith(("upper.", "projection.")):
+            digest.update(f"{name} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def banks_of(texts: Sequence[str], towers: Mapping[str, TextTowerBase]) -> dict[str, TextBank]:
+    """A bank of the same texts for each tower. Towers with the same frozen weights that read the texts as
+    the same tokens share one: five copies of MiniLM's lower layers need not do the same sums."""
+    made: dict[str, TextBank] = {}
+    banks: dict[str, TextBank] = {}
+    for name, tower in towers.items():
+        digest = hashlib.sha256(frozen_digest(tower).encode())
+        for value in tower.tokenize(texts).values():
+            digest.update(f"{tuple(value.shape)}".encode() + value.numpy().tobytes())
+        key = digest.hexdigest()
+        if key not in made:
+            made[key] = TextBank(texts, tower)
+        banks[name] = made[key]
+    return banks
