@@ -146,4 +146,4 @@ def gather_team(device: str = "auto") -> Team:
         raise ConfigError(
             "Several processes need the package accelerate: pip install '.[train]'."
         ) from missing
-    return Teamwork(Accelerator(cpu=device == "cpu"))
+    return Teamwork(Accelerator(cpu=device == "cpu" or not torch.cuda.is_available()))
