@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dicom_node.errors import ConfigError
 from m3bind.towers.image import ImageTower
 from m3bind.towers.text import TextTower, minilm, minilm_tokenizer, tokenize
 from m3bind.towers.waveform import WaveformTower
@@ -34,6 +35,34 @@ def test_image_tower():
     tower.train()
     assert not any(m.training for m in tower.upper.modules())
     assert not any(p.requires_grad for p in tower.lower.parameters())
+
+
+@pytest.mark.parametrize(
+    ("size", "first", "taps", "channels"),
+    [(224, 11, (10, 14), 112 + 192), (160, 14, (13,), 192), (192, 12, (14, 11), 384)],
+)
+def test_taps_reach_the_embedding_and_the_evidence_alike(size, first, taps, channels):
+    torch.manual_seed(0)
+    tower = ImageTower(32, first, pretrained=False, taps=taps)
+    pixels = torch.randn(2, 3, size, size)
+    embedding = check(tower, pixels, (2, size // 32, size // 32, 32))
+    assert tower.features == 1280 + channels
+    with torch.inference_mode():
+        pooled = tower.pooled(tower.lower(pixels))
+        assert pooled.shape == (2, tower.features)
+        assert torch.allclose(tower.project(pooled), embedding, atol=1e-5)
+
+
+def test_a_tap_below_the_last_frozen_block_is_refused():
+    with pytest.raises(ConfigError, match="from 10"):
+        ImageTower(32, 11, pretrained=False, taps=(9,))
+
+
+def test_depthwise_filters_stay_as_they_came():
+    tower = ImageTower(32, 14, pretrained=False)
+    fixed = [p for p in tower.upper.parameters() if not p.requires_grad]
+    assert len(fixed) == 2  # one for each of the two blocks
+    assert all(p.shape[1] == 1 for p in fixed)
 
 
 def test_waveform_tower():
