@@ -2,10 +2,10 @@
 
 Strengths come from the recipe; a key that a kind does not know is an error.
 
-images     zoom: up to this part cut away (at a random place); aspect: sides changed by up to this part;
-           rotate: degrees; gamma: exponent of brightness, e^+-gamma; mirror: 1 allows left-right flips;
-           colour: per-channel gain 1 +- colour
-waveforms  gain: amplitude 1 +- gain; noise: mV; shift: seconds rolled around; drop: chance of a flat lead
+images     zoom: up to this part cut away (at a random place); widen: up to this part added around; aspect:
+           sides changed by up to this part; rotate: degrees; gamma: exponent of brightness, e^+-gamma;
+           mirror: 1 allows left-right flips; colour: per-channel gain 1 +- colour;
+           grey images only: what `degrade.py` lists; colour images only: what `augment_colour.py` lists
 """
 
 from __future__ import annotations
@@ -18,10 +18,14 @@ from PIL import Image
 
 from dicom_node.errors import ConfigError
 from dicom_node.pixels.ops import Patch
+from m3bind.data.augment_colour import KEYS as COLOUR_KEYS
+from m3bind.data.augment_colour import change_colour
+from m3bind.data.degrade import KEYS as DEGRADE_KEYS
+from m3bind.data.degrade import degrade
 
 Floats = NDArray[np.float32]
-IMAGE_KEYS = frozenset({"zoom", "aspect", "rotate", "gamma", "mirror", "colour"})
-WAVEFORM_KEYS = frozenset({"gain", "noise", "shift", "drop"})
+IMAGE_KEYS = frozenset({"zoom", "widen", "aspect", "rotate", "gamma", "mirror", "colour"})
+"""Of images of any number of channels."""
 
 
 def _warp(plane: Floats, coefficients: tuple[float, ...], fill: float) -> Floats:
@@ -34,20 +38,21 @@ def _warp(plane: Floats, coefficients: tuple[float, ...], fill: float) -> Floats
 
 
 def augment_image(patch: Patch, strength: Mapping[str, float], random: np.random.Generator) -> Patch:
-    """Another view of the same image, of the same size. `box` is lost: training needs none."""
-    if unknown := set(strength) - IMAGE_KEYS:
-        raise ConfigError(f"Unknown image augmentation {', '.join(sorted(unknown))}.")
+    """Another view of the same image, of about the same size. `box` is lost: training needs none."""
     values = patch.values
+    known = IMAGE_KEYS | (DEGRADE_KEYS if values.ndim == 2 else COLOUR_KEYS)
+    if unknown := set(strength) - known:
+        raise ConfigError(f"Unknown image augmentation {', '.join(sorted(unknown))}.")
     planes = values[:, :, None] if values.ndim == 2 else values
     height, width = planes.shape[:2]
     angle = np.deg2rad(random.uniform(-1, 1) * strength.get("rotate", 0.0))
-    size = 1.0 - random.uniform(0, 1) * strength.get("zoom", 0.0)
+    size = 1.0 + random.uniform(-strength.get("zoom", 0.0), strength.get("widen", 0.0))
     ratio = np.exp(random.uniform(-1, 1) * strength.get("aspect", 0.0) / 2)
     mirror = -1.0 if strength.get("mirror", 0.0) and random.random() < 0.5 else 1.0
     # output pixel -> input pixel, around the middle
     a, b = mirror * size * ratio * np.cos(angle), -size * np.sin(angle)
     d, e = mirror * size * np.sin(angle), size / ratio * np.cos(angle)
-    slack = (1.0 - size) / 2
+    slack = abs(1.0 - size) / 2
     x = width / 2 + random.uniform(-slack, slack) * width
     y = height / 2 + random.uniform(-slack, slack) * height
     affine = (a, b, x - a * width / 2 - b * height / 2, d, e, y - d * width / 2 - e * height / 2)
@@ -59,25 +64,11 @@ def augment_image(patch: Patch, strength: Mapping[str, float], random: np.random
         plane = _warp(np.ascontiguousarray(planes[:, :, channel]), affine, fill)
         if high > low:
             unit = np.clip((plane - low) / (high - low), 0.0, 1.0) ** gamma
+            if values.ndim == 2:
+                unit = degrade(unit, strength, random)
             plane = low + unit * (high - low)
         plane = plane * (1.0 + random.uniform(-1, 1) * strength.get("colour", 0.0))
         out.append(plane.astype(np.float32))
-    return Patch(out[0] if values.ndim == 2 else np.stack(out, axis=2))
-
-
-def augment_waveforms(
-    batch: Floats, rate: float, strength: Mapping[str, float], random: np.random.Generator
-) -> Floats:
-    """(N, 12, T) mV after preprocessing, changed in place of time and amplitude; a new array."""
-    if unknown := set(strength) - WAVEFORM_KEYS:
-        raise ConfigError(f"Unknown waveform augmentation {', '.join(sorted(unknown))}.")
-    count, leads = batch.shape[:2]
-    out = np.empty_like(batch)
-    reach = round(strength.get("shift", 0.0) * rate)
-    for i in range(count):
-        out[i] = np.roll(batch[i], random.integers(-reach, reach + 1), axis=1)
-    out *= 1.0 + strength.get("gain", 0.0) * random.uniform(-1, 1, (count, 1, 1)).astype(np.float32)
-    out *= random.random((count, leads, 1)) >= strength.get("drop", 0.0)
-    noise = random.standard_normal(batch.shape, dtype=np.float32)
-    level = strength.get("noise", 0.0) * random.random((count, 1, 1))
-    return (out + noise * level).astype(np.float32)
+    if values.ndim == 2:
+        return Patch(out[0])
+    return Patch(change_colour(np.stack(out, axis=2), strength, random))
