@@ -41,11 +41,12 @@ def against_surroundings(values: Floats, threshold: float, cells: int, gain: flo
     """
     field = field_of(values, threshold)
     lit = field.astype(np.float32)
-    share = np.maximum(_cells(lit, cells), np.float32(1e-3))
+    share: Floats = np.maximum(_cells(lit, cells), np.float32(1e-3))
     out = np.full(values.shape, 0.5, dtype=np.float32)
     for channel in range(values.shape[2]):
         plane = values[:, :, channel]
-        around = np.maximum(_enlarged(_cells(plane * lit, cells) / share, lit.shape), np.float32(0.0))
+        means = (_cells(plane * lit, cells) / share).astype(np.float32, copy=False)
+        around = np.maximum(_enlarged(means, lit.shape), np.float32(0.0))
         ratio = (plane - around) / (around + np.float32(FLOOR))
         out[:, :, channel][field] = np.clip(0.5 + np.float32(gain) * ratio, 0.0, 1.0)[field]
     return out

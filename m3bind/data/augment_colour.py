@@ -60,7 +60,8 @@ def _vignette(values: Floats, strength: float, random: Random) -> Floats:
     middle = height * random.uniform(0.25, 0.75), width * random.uniform(0.25, 0.75)
     away = ((y - middle[0]) ** 2 + (x - middle[1]) ** 2) / (width / 2) ** 2
     lost = random.uniform(-strength / 3, strength) * np.minimum(away, 1.5)
-    return values * (1.0 - lost[:, :, None]).astype(np.float32)
+    left: Floats = (1.0 - lost[:, :, None]).astype(np.float32)
+    return values * left
 
 
 def _haze(values: Floats, strength: float, random: Random) -> Floats:
@@ -71,7 +72,8 @@ def _haze(values: Floats, strength: float, random: Random) -> Floats:
 
 
 def _gain(values: Floats, strength: float, random: Random) -> Floats:
-    return values * np.exp(random.uniform(-strength, strength, 3)).astype(np.float32)
+    gains: Floats = np.exp(random.uniform(-strength, strength, 3)).astype(np.float32)
+    return values * gains
 
 
 def _exposure(values: Floats, strength: float, random: Random) -> Floats:
@@ -79,20 +81,23 @@ def _exposure(values: Floats, strength: float, random: Random) -> Floats:
 
 
 def _tone(values: Floats, strength: float, random: Random) -> Floats:
-    return np.clip(values, 0.0, 1.0) ** np.exp(random.uniform(-strength, strength, 3)).astype(np.float32)
+    exponents: Floats = np.exp(random.uniform(-strength, strength, 3)).astype(np.float32)
+    return np.power(np.clip(values, 0.0, 1.0), exponents)
 
 
 def _fade(values: Floats, strength: float, random: Random) -> Floats:
     part = np.float32(random.uniform(-strength / 2, strength))
     grey = values.mean(axis=2, keepdims=True)
-    return values + part * (grey - values)
+    faded: Floats = values + part * (grey - values)
+    return faded
 
 
 def _stain(values: Floats, strength: float, random: Random) -> Floats:
     density = -np.log(np.maximum(values, np.float32(1 / 255)))
     amounts = density @ np.linalg.inv(STAINS).astype(np.float32)
     amounts *= np.exp(random.uniform(-strength, strength, 3)).astype(np.float32)
-    return np.exp(-(amounts @ STAINS.astype(np.float32)))
+    seen: Floats = np.exp(-(amounts @ STAINS.astype(np.float32)))
+    return seen
 
 
 def _picture(values: Floats) -> Image.Image:
