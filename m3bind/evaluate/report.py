@@ -1,72 +1,158 @@
-"""All figures of a checkpoint, as JSON beside its weights."""
+"""All figures of a checkpoint: from its weights to evaluation.json."""
 
 from __future__ import annotations
 
 import json
-from functools import partial
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from m3bind.checkpoint import load_checkpoint
-from m3bind.data.captions import caption_pool
-from m3bind.data.catalogue import illnesses_of
-from m3bind.evaluate.retrieval import cross_modal, image_to_text
-from m3bind.evaluate.systems import embed_texts, systems, tokenizer_of, val_images
-from m3bind.evaluate.zero_shot import score_modality
+from m3bind.config import Recipe
+from m3bind.evaluate.cross_modal import cross_modal
+from m3bind.evaluate.embedded import Data, Embedded, embed, load_data
+from m3bind.evaluate.few_shot import few_shot, few_shot_probe, tasks_of
+from m3bind.evaluate.groups import Group, load_groups
+from m3bind.evaluate.probe import probe, start_features, training_rows
+from m3bind.evaluate.reliability import calibration
+from m3bind.evaluate.retrieval import image_text
+from m3bind.evaluate.space import plane
+from m3bind.evaluate.systems import DISTILLED, UNBOUND, systems
+from m3bind.evaluate.targets import load_targets, rows
+from m3bind.evaluate.zero_shot import Scored, difference, score_modality, zero_shot
 from m3bind.loop import Progress
 
+Floats = NDArray[np.float64]
+FORMAT = 2
+RETRIEVAL_REPEATS = 500
 
-def evaluate(work: Path, cache: Path, progress: Progress) -> dict[str, Any]:
-    """Measure the checkpoint in `work` beside its stages and a random encoder; writes evaluation.json."""
+
+def measure_system(
+    data: Mapping[str, Data], seen: Mapping[str, Embedded], groups: Sequence[Group], fewest: int
+) -> tuple[dict[str, Any], dict[str, dict[str, Scored]]]:
+    """Zero-shot, image-text and cross-modal figures of one system; and the draws of its zero-shot."""
+    told: dict[str, Any] = {"zero_shot": {}, "image_text": {}}
+    draws = {}
+    for modality, own in data.items():
+        told["zero_shot"][modality], draws[modality] = zero_shot(own, seen[modality], fewest)
+        told["image_text"][modality] = image_text(own, seen[modality], RETRIEVAL_REPEATS)
+    told["cross_modal"] = cross_modal(seen, data, groups)
+    return told, draws
+
+
+def measure_probe(
+    recipe: Recipe, data: Mapping[str, Data], cache: Path, progress: Progress
+) -> tuple[dict[str, Any], dict[str, Mapping[str, Floats]]]:
+    """The supervised baseline of every modality that has one, and its scores on val."""
+    told: dict[str, Any] = {"zero_shot": {}, "few_shot": {}}
+    scores = {}
+    for modality, own in data.items():
+        features = start_features(recipe, modality, cache, progress)
+        if features is None:
+            progress(f"{modality}: no start weights, so no supervised probe")
+            continue
+        train = training_rows(recipe, own)
+        asked = features.of(own.val)
+        scores[modality] = probe(own, train, features.of(train), asked)
+        fewest = recipe.evaluate.min_positives
+        told["zero_shot"][modality] = score_modality(own, scores[modality], fewest, called=False)[0]
+        told["few_shot"][modality] = few_shot_probe(own, features.of(own.pool), asked, tasks_of(own, fewest))
+    told["supervised"] = told.pop("zero_shot")
+    return told, scores
+
+
+def claims(
+    told: Mapping[str, Any], draws: Mapping[str, Mapping[str, Mapping[str, Scored]]]
+) -> dict[str, Any]:
+    """What binding is to show: zero-shot not below the unbound tower's interval, and cross-modal retrieval at
+    least twice the unbound towers' and clear of chance."""
+    if UNBOUND not in draws:
+        return {}
+    kept = {m: difference(draws[DISTILLED][m], draws[UNBOUND][m]) for m in draws[DISTILLED]}
+    retrieval = {}
+    for kind in ("centred", "uncentred"):
+        for gallery in ("mean", "mean_all_others"):
+            ours = told[DISTILLED]["cross_modal"][kind][gallery]
+            theirs = told[UNBOUND]["cross_modal"][kind][gallery]
+            if ours is not None and theirs is not None:
+                retrieval[f"{kind}, {'pairs' if gallery == 'mean' else 'all others'}"] = {
+                    measure: _doubling(ours[measure], theirs[measure]) for measure in ours
+                }
+    return {"zero_shot_kept": kept, "cross_modal": retrieval}
+
+
+def _doubling(ours: Mapping[str, float], theirs: Mapping[str, float]) -> dict[str, Any]:
+    """`ratio` is None where the unbound towers' figure is not above 0: any gain is then more than twice."""
+    base = theirs["value"]
+    chance = ours.get("chance", 0.0)
+    return {
+        "ours": ours["value"],
+        "unbound": base,
+        "chance": chance,
+        "ratio": ours["value"] / base if base > 0 else None,
+        "twice": bool(ours["value"] >= 2 * max(base, 0.0)),
+        "clear_of_chance": bool(ours["low"] > chance),
+        "most_possible_ratio": 1.0 / base if base > 0 else None,
+    }
+
+
+def evaluate(work: Path, cache: Path, progress: Progress, command: str = "m3bind evaluate") -> dict[str, Any]:
+    """Measure the checkpoint in `work` beside its stages, a random encoder and a supervised probe; writes
+    evaluation.json."""
+    began, at_work = time.monotonic(), time.process_time()
     model = load_checkpoint(work)
-    recipe, tokenizer = model.recipe, tokenizer_of(model.recipe)
-    found, embed = val_images(recipe, cache, progress)
-    told: dict[str, Any] = {"split": "val", "commit": model.commit, "systems": {}}
+    recipe, groups = model.recipe, load_groups()
+    fewest = recipe.evaluate.min_positives
+    data = {m: load_data(recipe, m) for m in recipe.modalities}
+    told: dict[str, Any] = {
+        "format": FORMAT,
+        "recipe": {"name": recipe.name, "version": recipe.version},
+        "command": command,
+        "commit": model.commit,
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "split": "val",
+        "bootstrap": recipe.evaluate.bootstrap,
+        "min_positives": fewest,
+        "counts": {m: _counts(d) for m, d in data.items()},
+        "systems": {},
+    }
+    draws: dict[str, dict[str, dict[str, Scored]]] = {}
+    distilled: dict[str, Embedded] = {}
+    told["space"] = {}
     for system in systems(model, work):
-        embedded = {m: embed(m, tower) for m, tower in system.images.items()}
-        zero_shot, retrieval = {}, {}
-        for modality, images in embedded.items():
-            text = system.texts[modality]
-            captions = caption_pool(modality)
-            zero_shot[modality] = score_modality(
-                images,
-                found[modality],
-                illnesses_of(modality),
-                partial(embed_texts, text, tokenizer=tokenizer),
-                recipe.evaluate,
-            )
-            texts = embed_texts(text, [c.text for c in captions], tokenizer)
-            retrieval[modality] = image_to_text(images, texts, found[modality], captions)
-        told["systems"][system.name] = {
-            "zero_shot": zero_shot,
-            "image_to_text": retrieval,
-            "cross_modal": cross_modal(embedded, found),
+        seen = embed(recipe, system, data, cache, progress)
+        told["systems"][system.name], draws[system.name] = measure_system(data, seen, groups, fewest)
+        told["systems"][system.name]["few_shot"] = {
+            m: few_shot(d, seen[m], tasks_of(d, fewest)) for m, d in data.items()
         }
-        progress(f"evaluated {system.name}")
-    (work / "evaluation.json").write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+        if system.name in (DISTILLED, UNBOUND):
+            told["space"][system.name] = plane(seen, data, groups)
+        if system.name == DISTILLED:
+            distilled = seen
+        progress(f"measured {system.name}: {time.process_time() - at_work:.0f} s of the processor")
+    told["probe"], probes = measure_probe(recipe, data, cache, progress)
+    told["calibration"] = {
+        m: calibration(d, distilled[m], list(draws[DISTILLED][m])) for m, d in data.items()
+    }
+    told["targets"] = rows(load_targets(), data, distilled, probes, work)
+    told["claims"] = claims(told["systems"], draws)
+    told["seconds"] = {
+        "wall": round(time.monotonic() - began),
+        "processor": round(time.process_time() - at_work),
+    }
+    (work / "evaluation.json").write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", "utf-8")
     return told
 
 
-def lines(told: dict[str, Any]) -> list[str]:
-    """The figures as lines of a table, for people."""
-    names = list(told["systems"])
-    out = ["finding".ljust(40) + "".join(n.rjust(24) for n in names)]
-    first = told["systems"][names[0]]["zero_shot"]
-    for modality, part in first.items():
-        for finding in [*part["findings"], "macro"]:
-            cells = []
-            for name in names:
-                own = told["systems"][name]["zero_shot"][modality]
-                e = own["macro"] if finding == "macro" else own["findings"][finding]
-                cells.append(f"{e['value']:.3f} ({e['low']:.3f}-{e['high']:.3f})".rjust(24))
-            label = f"{modality} macro" if finding == "macro" else finding
-            out.append(label.ljust(40) + "".join(cells))
-    for kind in first:
-        cells = []
-        for name in names:
-            r = told["systems"][name]["image_to_text"][kind]
-            cells.append(f"{r['precision@5']:.3f} (chance {r['chance']:.3f})".rjust(24))
-        out.append(f"{kind} image to text, precision@5".ljust(40) + "".join(cells))
-    means = [f"{told['systems'][n]['cross_modal']['mean']:.3f}".rjust(24) for n in names]
-    out.append("cross-modal retrieval (chance .5)".ljust(40) + "".join(means))
-    return out
+def _counts(data: Data) -> dict[str, int]:
+    return {
+        "val": len(data.val.found),
+        "groups": len(np.unique(data.val.groups)),
+        "calib": len(data.calib.found),
+        "support": len(data.pool.found),
+    }

@@ -1,73 +1,69 @@
-"""Retrieval: from an image to captions, and from an image of one modality to images of another."""
+"""Retrieval between images and captions.
+
+A candidate caption says what is there: it states a finding present, or that all is normal. (That something
+is absent is true of nearly every image; such captions would make every figure near 1.) Beside an image a
+caption is true, false, or undecided where labels do not tell; the undecided are no candidates of that image.
+An image has several true captions, worded differently.
+
+    image to text R@K   share of images with a true caption among the best K
+    text to image R@K   share of captions with an image they are true of among the best K
+Chance is what a random order of the same candidates gives.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m3bind.data.captions import Caption, label_matrix, relation, state_matrix
-from m3bind.data.catalogue import Labels, findings_of, illnesses_of
-from m3bind.data.examples import Example
-from m3bind.metrics import auc, precision_at
+from m3bind.data.captions import relation, state_matrix
+from m3bind.evaluate.embedded import Data, Embedded
+from m3bind.metrics import expected_hits_at, hits_at, interval, mean_draws, resampled_weights
 
 Floats = NDArray[np.float64]
-
-GROUPS: Mapping[str, Mapping[str, frozenset[str]]] = {
-    "malignant tumour": {
-        "ct": frozenset({"ct.malignant_tumour"}),
-        "pathology": frozenset({"pathology.adenocarcinoma", "pathology.squamous_cell_carcinoma"}),
-    },
-}
-"""What can be found in more than one modality, and how each names it. Beside these there is `normal`: every
-finding absent."""
+RANKS = (1, 5, 10)
 
 
-def image_to_text(
-    images: Floats, texts: Floats, found: Sequence[Example], captions: Sequence[Caption], k: int = 5
-) -> dict[str, float]:
-    """Part of the best k captions that is true, among captions known to be true or false of the image; and
-    what chance would give."""
-    ids = [f.id for f in findings_of(found[0].modality)]
-    rel = relation(label_matrix([e.labels for e in found], ids), state_matrix(captions, ids))
-    similarity = images @ texts.T
-    precision, chance = [], []
-    for row, scores in zip(rel, similarity, strict=True):
-        known = row >= 0
-        if (row == 1).any() and (row == 0).any():
-            precision.append(precision_at(row[known] == 1, scores[known], k))
-            chance.append(float((row[known] == 1).mean()))
-    return {f"precision@{k}": float(np.mean(precision)), "chance": float(np.mean(chance))}
+def saying(states: NDArray[np.int8], illness: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(M,) whether a caption with these states (M, F) says what is there: something present, or every illness
+    (columns marked in (F,)) absent."""
+    return np.asarray((states == 1).any(axis=1) | (states[:, illness] == 0).all(axis=1))
 
 
-def group_of(modality: str, labels: Labels) -> str | None:
-    """The group of an example, None where it is in none or its labels do not tell."""
-    if all(labels.get(f.id) == 0 for f in illnesses_of(modality)):
-        return "normal"
-    for name, by_modality in GROUPS.items():
-        if any(labels.get(i) == 1 for i in by_modality.get(modality, ())):
-            return name
-    return None
+def _figures(
+    similarity: Floats, relations: NDArray[np.int8], groups: NDArray[np.int64], repeats: int
+) -> dict[str, Any]:
+    """R@K of queries that have a true and a false candidate, resampled by `groups`."""
+    usable = (relations == 1).any(axis=1) & (relations == 0).any(axis=1)
+    similarity, relations, groups = similarity[usable], relations[usable], groups[usable]
+    told: dict[str, Any] = {"queries": int(usable.sum())}
+    if not usable.any():
+        return told
+    weights = resampled_weights(groups, repeats, seed=0)
+    told["true_per_query"] = float((relations == 1).sum(axis=1).mean())
+    told["candidates"] = float((relations >= 0).sum(axis=1).mean())
+    for k in RANKS:
+        hits = hits_at(similarity, relations, k)
+        low, high = interval(mean_draws(hits, weights))
+        told[f"R@{k}"] = {
+            "value": float(hits.mean()),
+            "low": low,
+            "high": high,
+            "chance": float(expected_hits_at(relations, k).mean()),
+        }
+    return told
 
 
-def cross_modal(embedded: Mapping[str, Floats], found: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
-    """For each ordered pair of modalities and each group: the chance that an image of the other modality in
-    the query's group lies nearer than one that is not, mean over queries (.5 is chance). Embeddings are
-    centred by modality first, in every system alike: a modality's mean says only which modality it is."""
-    centred = {m: e - e.mean(axis=0) for m, e in embedded.items()}
-    group = {m: np.asarray([group_of(m, e.labels) or "" for e in found[m]]) for m in embedded}
-    pairs: dict[str, float] = {}
-    for source, target in permutations(embedded, 2):
-        for name in ("normal", *GROUPS):
-            queries, inside = group[source] == name, (group[target] == name).astype(np.int64)
-            if not queries.any() or not 0 < inside.sum() < len(inside):
-                continue
-            norm = np.linalg.norm(centred[source], axis=1, keepdims=True)
-            similarity = (centred[source] / norm)[queries] @ (
-                centred[target] / np.linalg.norm(centred[target], axis=1, keepdims=True)
-            ).T
-            pairs[f"{source} to {target}: {name}"] = float(np.mean([auc(row, inside) for row in similarity]))
-    return {"pairs": pairs, "mean": float(np.mean(list(pairs.values())))}
+def image_text(data: Data, seen: Embedded, repeats: int) -> dict[str, Any]:
+    """Both directions of one modality on val; the interval resamples patients, or statements (captions that
+    say the same)."""
+    states = state_matrix(data.captions, data.val.ids)
+    kept = saying(states, np.asarray([s.illness for s in data.specs]))
+    relations = relation(data.val.labels, states[kept])
+    similarity = seen.val @ seen.captions[kept].T
+    same = np.unique(states[kept], axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return {
+        "image_to_text": _figures(similarity, relations, data.val.groups, repeats),
+        "text_to_image": _figures(similarity.T, relations.T, same, repeats),
+    }
