@@ -144,7 +144,7 @@ class TextArchitecture(Frozen):
 Spec = TypeVar("Spec", bound=Frozen)
 
 
-def described(kind: type[Spec], origin: str, **fields: Any) -> Spec:
+def described(kind: type[Spec], origin: str, /, **fields: Any) -> Spec:
     """A specification from what a file says. Raises ConfigError that names the file and each wrong field."""
     try:
         return kind.model_validate(fields)
