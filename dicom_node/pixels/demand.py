@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dicom_node.bundle.manifest import Operation
-from dicom_node.pixels.ops import Resize
+from dicom_node.pixels.parameters import Resize
 
 SPARE = 1.5
 """Pixels read for each that the encoder takes, along a side: what is left to the resizing filter."""

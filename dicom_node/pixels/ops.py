@@ -12,15 +12,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, sqrt
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from dicom_node.bundle.manifest import Operation
 from dicom_node.errors import BundleFormatError, UnreadableObjectError
+from dicom_node.pixels.body import crop_to_torso
+from dicom_node.pixels.illumination import against_surroundings
+from dicom_node.pixels.parameters import (
+    Body,
+    Bounds,
+    Cutoff,
+    Edge,
+    Factor,
+    Length,
+    Limit,
+    NoParameters,
+    Parameters,
+    Percentiles,
+    Rate,
+    Resize,
+    Size,
+    Statistics,
+    Surroundings,
+    Threshold,
+    Window,
+)
 from dicom_node.records import Box
 
 Floats = NDArray[np.float32]
@@ -39,92 +60,6 @@ class Patch:
 
 
 Step = Callable[[Patch], Patch]
-
-
-class Parameters(BaseModel):
-    """Base of all parameters: unknown keys and infinities are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class NoParameters(Parameters):
-    """For operations that have none."""
-
-
-class Window(Parameters):
-    """Linear window in the unit of the values (HU for CT)."""
-
-    center: float
-    width: float = Field(gt=0)
-
-
-class Percentiles(Parameters):
-    """Percentiles, 0 to 100, that become 0 and 1."""
-
-    low: float = Field(ge=0, le=100)
-    high: float = Field(ge=0, le=100)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Percentiles:
-        if self.low >= self.high:
-            raise ValueError("low must be below high")
-        return self
-
-
-class Threshold(Parameters):
-    """Brightness, 0 to 1, above which a pixel belongs to the illuminated field."""
-
-    threshold: float = Field(gt=0, lt=1)
-
-
-class Resize(Parameters):
-    """`size` is (rows, columns). `pad` keeps all and the shape, filling the rest; `crop` keeps the middle
-    and the shape; `stretch` keeps all."""
-
-    size: tuple[Annotated[int, Field(gt=0, le=8192)], Annotated[int, Field(gt=0, le=8192)]]
-    mode: Literal["pad", "stretch", "crop"] = "pad"
-    fill: float = 0.0
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-
-
-class Statistics(Parameters):
-    """One number for all values, or one per channel."""
-
-    mean: float | tuple[float, ...]
-    std: (
-        Annotated[float, Field(gt=0)]
-        | Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
-    )
-
-
-class Rate(Parameters):
-    """Samples per second."""
-
-    rate: float = Field(gt=0, le=100_000)
-
-
-class Length(Parameters):
-    """Seconds."""
-
-    seconds: float = Field(gt=0, le=3600)
-
-
-class Cutoff(Parameters):
-    """Hz."""
-
-    cutoff: float = Field(gt=0)
-
-
-class Factor(Parameters):
-    """A plain multiplier."""
-
-    factor: float
-
-
-class Limit(Parameters):
-    """Values beyond +-limit are set to it."""
-
-    limit: float = Field(gt=0)
 
 
 def window(patch: Patch, p: Window) -> Patch:
@@ -177,6 +112,19 @@ def crop_field(patch: Patch, p: Threshold) -> Patch:
     )
 
 
+def crop_body(patch: Patch, p: Body) -> Patch:
+    """Crop an axial slice to the patient; see `body.py`. Raises UnreadableObjectError (`no-body`)."""
+    values, (left, top, right, bottom) = crop_to_torso(patch.values, p.threshold, p.fill)
+    return replace(patch, values=values, box=_part(patch, left, top, right, bottom))
+
+
+def local_contrast(patch: Patch, p: Surroundings) -> Patch:
+    """Each colour against its own surroundings, 0.5 where it does not differ; see `illumination.py`."""
+    if patch.values.ndim != 3:
+        raise BundleFormatError(f"local_contrast takes (H, W, 3), but got {patch.values.shape}.")
+    return replace(patch, values=against_surroundings(patch.values, p.threshold, p.cells, p.gain))
+
+
 def resize(patch: Patch, p: Resize) -> Patch:
     """Resample with an antialiasing filter (its support grows with the reduction, as in Pillow)."""
     rows, columns = p.size
@@ -201,6 +149,35 @@ def resize(patch: Patch, p: Resize) -> Patch:
     x, y = width / inner_columns, height / inner_rows
     box = _part(patch, -before * x, -above * y, (columns - before) * x, (rows - above) * y)
     return replace(patch, values=values, box=box)
+
+
+def resize_shortest(patch: Patch, p: Edge) -> Patch:
+    """Resample until the shorter side has `edge` pixels; the longer one is cut to whole pixels, as
+    torchvision and transformers do, so that the shape is kept to within one pixel."""
+    height, width = patch.values.shape[:2]
+    rows, columns = (p.edge * side // min(height, width) for side in (height, width))
+    return replace(patch, values=_resample_image(patch.values, (rows, columns), p.interpolation))
+
+
+def center_crop(patch: Patch, p: Size) -> Patch:
+    """Keep the middle. Raises BundleFormatError where the image is smaller: `resize` belongs before."""
+    rows, columns = p.size
+    height, width = patch.values.shape[:2]
+    if rows > height or columns > width:
+        raise BundleFormatError(
+            f"center_crop to {p.size} got an image of {(height, width)}: put a larger `resize` before it."
+        )
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return replace(
+        patch,
+        values=patch.values[top : top + rows, left : left + columns],
+        box=_part(patch, left, top, left + columns, top + rows),
+    )
+
+
+def bound(patch: Patch, p: Bounds) -> Patch:
+    """Keep within `low` and `high`: a bicubic `resize` overshoots at sharp edges."""
+    return replace(patch, values=np.clip(patch.values, np.float32(p.low), np.float32(p.high)))
 
 
 def grey_to_rgb(patch: Patch, _: NoParameters) -> Patch:
@@ -346,7 +323,12 @@ OPERATIONS: Mapping[str, Entry] = {
     "window": Entry(Window, window),
     "percentile_stretch": Entry(Percentiles, percentile_stretch),
     "crop_field": Entry(Threshold, crop_field),
+    "crop_body": Entry(Body, crop_body),
+    "local_contrast": Entry(Surroundings, local_contrast),
     "resize": Entry(Resize, resize),
+    "resize_shortest": Entry(Edge, resize_shortest),
+    "center_crop": Entry(Size, center_crop),
+    "bound": Entry(Bounds, bound),
     "grey_to_rgb": Entry(NoParameters, grey_to_rgb),
     "normalise": Entry(Statistics, normalise),
     "channels_first": Entry(NoParameters, channels_first),

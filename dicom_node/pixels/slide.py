@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from dicom_node.errors import InputError, UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.ground import Loaded, Task, by_series, evenly, skipped
 from dicom_node.pixels.levels import Level, Region, describe, read_regions
-from dicom_node.pixels.ops import Patch, Resize, resize
+from dicom_node.pixels.ops import Patch, resize
+from dicom_node.pixels.parameters import Resize
 from dicom_node.pixels.tissue import TissueMap, find_tissue
 from dicom_node.records import Box, Sample, Skipped, StudyRead, View
 

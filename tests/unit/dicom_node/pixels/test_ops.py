@@ -50,7 +50,8 @@ def test_wrong_operations_are_refused_when_compiled(operation: dict[str, object]
 
 def test_every_operation_of_the_format_is_there() -> None:
     assert set(OPERATIONS) == {
-        "window", "percentile_stretch", "crop_field", "resize", "grey_to_rgb", "normalise", "channels_first",
+        "window", "percentile_stretch", "crop_field", "crop_body", "local_contrast", "resize",
+        "resize_shortest", "center_crop", "bound", "grey_to_rgb", "normalise", "channels_first",
         "resample", "fit_length", "highpass", "scale", "clip",
     }  # fmt: skip
 
