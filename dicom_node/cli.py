@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 
 from dicom_node.config import SHIPPED_BUNDLE, Settings, load_settings
-from dicom_node.errors import M3BindError
+from dicom_node.errors import ConfigError, M3BindError
 from dicom_node.signals import end_now, stop_on_signals
 
 if TYPE_CHECKING:  # importing the node takes a second, which --help should not
@@ -88,6 +88,31 @@ def worker(config: ConfigOption = None) -> None:
         finished = _run(WorkerNode(settings, storage), stop)
     if not finished:
         end_now(0)
+
+
+@app.command()
+def explain(
+    files: Annotated[list[Path], typer.Argument(help="DICOM files.")],
+    bundle: BundleOption = SHIPPED_BUNDLE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+) -> None:
+    """Say what the node would do with an object, and why; tells no patient data.
+
+    Example: dicom-node explain image.dcm
+    """
+    from dicom_node.bundle.store import open_bundle
+    from dicom_node.explain import explain as run
+    from dicom_node.pixels.contained import DecoderPool
+    from dicom_node.tables import explained
+
+    missing = [path for path in files if not path.is_file()]
+    if missing:
+        raise ConfigError(f"there is no file {missing[0]}")
+    encoders = open_bundle(bundle).manifest.encoders
+    with DecoderPool(1) as decode:
+        for path in files:
+            told = run(path, encoders, decode)
+            print(json.dumps(told, ensure_ascii=False) if as_json else "\n".join(explained(told)))
 
 
 @app.command()

@@ -45,6 +45,35 @@ def summary_of(findings: Sequence[dict[str, Any]]) -> str:
     return f"none present (highest: {finding_words(by_probability[0])})"
 
 
+def explained(told: dict[str, Any]) -> list[str]:
+    """What `explain` found out, as lines."""
+    lines = [told["file"]]
+    if "object" in told:
+        about = told["object"]
+        decoders = ", ".join(about["decoders"]) or "none here"
+        lines += [
+            f"  object     {about['sop_class']} ({about['sop_class_uid']}), {about['bytes']} bytes",
+            f"  encoding   {about['transfer_syntax']}; decoded by {decoders}",
+        ]
+    if "attributes" in told:
+        said = (
+            f"{name} {chr(92).join(value) if isinstance(value, list) else value}"
+            for name, value in told["attributes"].items()
+        )
+        lines += [
+            f"  says       {', '.join(said)}",
+            f"  rule       {told['rule'] or 'none: nothing here reads this class'}",
+        ]
+    for view in told.get("views", ()):
+        shape = " x ".join(map(str, view["input_shape"]))
+        lines.append(f"  becomes    {view['modality']}: {view['samples']} sample(s) of {shape}")
+        lines.append(f"             by {', '.join(view['operations'])}")
+        lines += [f"  note       {note}" for note in view["notes"]]
+    if not told["used"]:
+        lines.append(f"  not used   {told['reason']}: {told['message']}")
+    return lines
+
+
 def outcome_line(outcome: Outcome) -> str:
     """One line for one analysed study."""
     if outcome.assessment is None:

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
+from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.decode import frame_count, frame_size, halvings_for, read_frame, unit_range
 from dicom_node.pixels.ground import Loaded, Task, first_item, items, number, numbers, read_each, text, texts
 from dicom_node.pixels.ops import Patch
+from dicom_node.pixels.outside import outside
 from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Box, StudyRead, View
 
@@ -58,9 +60,13 @@ def _read_one(loaded: Loaded, task: Task) -> View:
         )
     size = frame_size(loaded)
     stored = read_frame(loaded, halvings=halvings_for(size, task.least_side))
-    values, notes = display(loaded, stored)
+    hidden = outside(header, stored, size)
+    values, notes = display(loaded, stored, hidden)
     if photometric == "MONOCHROME1":
         np.subtract(1.0, values, out=values)
+    if hidden.any():
+        values[hidden] = 0.0
+        notes += ("Padding, or what a shutter or collimator hides, was made black.",)
     rows, columns = size
     sample = task.sample(Patch(values, Box(0, 0, columns, rows)), loaded.source)
     return View(
@@ -75,14 +81,25 @@ def _read_one(loaded: Loaded, task: Task) -> View:
     )
 
 
-def display(loaded: Loaded, stored: NDArray[Any]) -> tuple[Floats, tuple[str, ...]]:
+def display(
+    loaded: Loaded, stored: NDArray[Any], hidden: NDArray[np.bool_] | None = None
+) -> tuple[Floats, tuple[str, ...]]:
     """(H, W) float32 from 0 to 1: stored values through modality and VOI transformation (PS3.3 C.11.1,
     C.11.2); and what was assumed. The first of several windows or tables counts, as for display.
 
     Without a VOI transformation, 8-bit values keep their full range, deeper ones are stretched from their
-    least to their greatest value.
+    least to their greatest value among those that are not `hidden` (H, W). So are those of a radiograph for
+    processing, whose own scale is the detector's; their logarithm where they are linear in the X-ray
+    intensity (Pixel Intensity Relationship, PS3.3 C.8.11.3.1.2).
     """
     header = loaded.header
+    if loaded.instance.sop_class_uid == DigitalXRayImageStorageForProcessing:
+        raw = np.asarray(stored, dtype=np.float32)
+        if text(header, "PixelIntensityRelationship").upper() == "LIN":
+            raw = np.log1p(raw - raw.min())
+        return _stretched(raw, hidden), (
+            "It is a radiograph for processing: grey values were stretched, without the maker's processing.",
+        )
     with parsing("bad-lookup-table", "Its modality or VOI lookup table cannot be applied."):
         table = first_item(header, "VOILUTSequence")
         if table is not None and not items(header, "ModalityLUTSequence"):
@@ -93,9 +110,17 @@ def display(loaded: Loaded, stored: NDArray[Any]) -> tuple[Floats, tuple[str, ..
         return window(modality, center, width, text(header, "VOILUTFunction") or "LINEAR"), ()
     if number(header, "BitsStored") == 8 and not items(header, "ModalityLUTSequence"):
         return unit_range(loaded, stored), ()
-    low, high = float(modality.min()), float(modality.max())
-    stretched = (modality - np.float32(low)) / np.float32(max(high - low, 1e-6))
-    return stretched, ("No window was given; grey values were stretched from the least to the greatest.",)
+    return _stretched(modality, hidden), (
+        "No window was given; grey values were stretched from the least to the greatest.",
+    )
+
+
+def _stretched(values: Floats, hidden: NDArray[np.bool_] | None) -> Floats:
+    """Least to greatest value, of those that are seen, to 0..1."""
+    seen = values if hidden is None or hidden.all() else values[~hidden]
+    low, high = float(seen.min()), float(seen.max())
+    scaled = (values - np.float32(low)) / np.float32(max(high - low, 1e-6))
+    return np.clip(scaled, 0.0, 1.0, out=scaled)
 
 
 def _through_table(header: Dataset, table: Dataset, stored: NDArray[Any]) -> Floats:

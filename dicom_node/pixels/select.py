@@ -1,38 +1,22 @@
-"""Which reader reads what: a table keyed by SOP Class UID, and `read_study`, which runs it."""
+"""A study through the readers: `rules.py` says which of them reads an object."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 
 from pydicom import Dataset
-from pydicom.uid import (
-    UID,
-    ComputedRadiographyImageStorage,
-    CTImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    EnhancedCTImageStorage,
-    GeneralECGWaveformStorage,
-    LegacyConvertedEnhancedCTImageStorage,
-    MultiFrameTrueColorSecondaryCaptureImageStorage,
-    OphthalmicPhotography8BitImageStorage,
-    OphthalmicPhotography16BitImageStorage,
-    SecondaryCaptureImageStorage,
-    TwelveLeadECGWaveformStorage,
-    VLPhotographicImageStorage,
-    VLWholeSlideMicroscopyImageStorage,
-)
+from pydicom.uid import UID
 
 from dicom_node.bundle.manifest import Encoder
 from dicom_node.errors import InputError, UnsupportedObjectError
 from dicom_node.pixels import ct, ecg, radiograph, retina, slide
 from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here
 from dicom_node.pixels.demand import least_side
-from dicom_node.pixels.ground import Loaded, Task, items, load_header, skipped, text
+from dicom_node.pixels.ground import Loaded, Task, load_header, skipped, text
 from dicom_node.pixels.ops import compile_operations
 from dicom_node.pixels.quiet import quiet
-from dicom_node.records import CT, XRAY, Instance, Skipped, StudyRead, View
+from dicom_node.pixels.rules import BODY_PARTS, NO_IMAGE, READ_CLASSES, rule_for
+from dicom_node.records import Instance, Skipped, StudyRead, View
 
 Reader = Callable[[Sequence[Loaded], Task], StudyRead]
 """Reads the objects of one kind in one study. Raises BundleFormatError, never InputError."""
@@ -45,95 +29,6 @@ READERS: Mapping[str, Reader] = {
     "slide": slide.read,
 }
 """By `Encoder.reader`."""
-
-_EYE = frozenset({"81745001", "5665001", "T-AA000", "T-AA610"})
-"""Eye and retina as Anatomic Region (PS3.16 CID 4209 and before it), in SNOMED CT and SNOMED RT."""
-
-_NO_IMAGE = {
-    "1.2.840.10008.5.1.4.1.1.11.": "a presentation state",
-    "1.2.840.10008.5.1.4.1.1.66": "a segmentation, registration or raw data",
-    "1.2.840.10008.5.1.4.1.1.67": "a real world value mapping",
-    "1.2.840.10008.5.1.4.1.1.68.": "a surface",
-    "1.2.840.10008.5.1.4.1.1.88.": "a structured report or key object selection",
-    "1.2.840.10008.5.1.4.1.1.91.": "an annotation",
-    "1.2.840.10008.5.1.4.1.1.104.": "an encapsulated document",
-    "1.2.840.10008.5.1.4.1.1.481.": "a radiotherapy object",
-}
-"""Families of SOP classes (PS3.4 table B.5-1) that never hold what an encoder takes."""
-
-
-def _eye(header: Dataset) -> bool:
-    """Whether the object says, in a coded or defined term, that it shows an eye."""
-    regions = (text(item, "CodeValue") for item in items(header, "AnatomicRegionSequence"))
-    return (
-        text(header, "Modality") in ("OP", "OPT")
-        or text(header, "BodyPartExamined").upper() in ("EYE", "RETINA")
-        or any(region in _EYE for region in regions)
-    )
-
-
-def _capture(header: Dataset) -> str:
-    """Secondary captures: by modality and anatomy only; what says neither is not guessed at."""
-    if _eye(header):
-        return "retina"
-    if text(header, "Modality") in ("CR", "DX"):
-        return "radiograph"
-    raise UnsupportedObjectError(
-        "secondary-capture",
-        "A secondary capture that says neither radiograph nor fundus photograph is not read.",
-    )
-
-
-def _photograph(header: Dataset) -> str:
-    if _eye(header):
-        return "retina"
-    raise UnsupportedObjectError("not-an-eye", "Photographs are read when they say that they show an eye.")
-
-
-def _processing(_: Dataset) -> str:
-    raise UnsupportedObjectError(
-        "for-processing", "It is a radiograph for processing; send the one for presentation."
-    )
-
-
-RULES: Mapping[UID, Callable[[Dataset], str]] = {
-    ComputedRadiographyImageStorage: lambda _: "radiograph",
-    DigitalXRayImageStorageForPresentation: lambda _: "radiograph",
-    DigitalXRayImageStorageForProcessing: _processing,
-    CTImageStorage: lambda _: "ct",
-    EnhancedCTImageStorage: lambda _: "ct",
-    LegacyConvertedEnhancedCTImageStorage: lambda _: "ct",
-    OphthalmicPhotography8BitImageStorage: lambda _: "retina",
-    OphthalmicPhotography16BitImageStorage: lambda _: "retina",
-    SecondaryCaptureImageStorage: _capture,
-    MultiFrameTrueColorSecondaryCaptureImageStorage: _capture,
-    VLPhotographicImageStorage: _photograph,
-    TwelveLeadECGWaveformStorage: lambda _: "ecg",
-    GeneralECGWaveformStorage: lambda _: "ecg",
-    VLWholeSlideMicroscopyImageStorage: lambda _: "slide",
-}
-"""SOP class to the name of its reader, from the header where the class alone does not tell. A rule raises
-UnsupportedObjectError where nothing reads the object."""
-
-
-_CHEST = (
-    "CHEST",
-    "THORA",
-    "TORAX",
-    "TORAC",
-    "LUNG",
-    "PULM",
-    "MEDIASTIN",
-    "BRUST",
-    "POUMON",
-    "TRUNK",
-    "BODY",
-    "胸",
-)
-BODY_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType({XRAY: _CHEST, CT: _CHEST})
-"""By modality id of format v1: what Body Part Examined (0018,0015) contains where it is told at all. Its
-terms are defined (PS3.16 annex L: CHEST, CHESTABDOMEN, NECKCHEST ...), but devices write their own words. An
-object that tells none is left to the scope test, which alone has taken a head CT for a chest CT."""
 
 
 def read_study(
@@ -212,16 +107,20 @@ def _check_body_part(header: Dataset, modality: str, stems: Sequence[str] | None
 def _route(instance: Instance, wanted: set[str], decode: FrameDecoder) -> tuple[str, Loaded]:
     """The reader's name and the loaded header. Raises InputError where nothing reads this instance."""
     uid = UID(instance.sop_class_uid)
-    rule = RULES.get(uid)
-    if rule is None:
-        for family, meaning in _NO_IMAGE.items():
+    if uid not in READ_CLASSES:
+        for family, meaning in NO_IMAGE.items():
             if uid.startswith(family):
                 raise UnsupportedObjectError("not-an-image", f"It is {meaning}, no image or waveform.")
         raise UnsupportedObjectError("unsupported-sop-class", f"Nothing here reads {uid.name}.")
     loaded = load_header(instance, decode)
-    kind = rule(loaded.header)
-    if kind not in wanted:
+    rule = rule_for(uid, loaded.header)
+    if rule is None or rule.reader is None:
         raise UnsupportedObjectError(
-            "no-encoder", f"The bundle has no encoder for what the {kind} reader reads."
+            "unsupported-sop-class" if rule is None else rule.reason,
+            f"Nothing here reads {uid.name}." if rule is None else rule.message,
         )
-    return kind, loaded
+    if rule.reader not in wanted:
+        raise UnsupportedObjectError(
+            "no-encoder", f"The bundle has no encoder for what the {rule.reader} reader reads."
+        )
+    return rule.reader, loaded

@@ -57,9 +57,25 @@ def native_frames(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[An
     start = _value_at(loaded, loaded.pixels_at, implicit=syntax == ImplicitVRLittleEndian)
     if start is None:
         return None
-    kind = np.dtype(f"<{'i' if number(header, 'PixelRepresentation') == 1 else 'u'}{allocated // 8}")
     shape = (count(header, "Rows"), count(header, "Columns"), *((3,) if samples == 3 else ()))
-    return _at_offsets(loaded, indices, start, kind, shape)
+    words = _at_offsets(loaded, indices, start, np.dtype(f"<u{allocated // 8}"), shape)
+    stored = count(header, "BitsStored", default=allocated)
+    highest = int(number(header, "HighBit") or stored - 1)
+    signed = number(header, "PixelRepresentation") == 1
+    return (stored_values(frame, stored, highest, signed=signed) for frame in words)
+
+
+def stored_values(words: NDArray[Any], stored: int, highest: int, *, signed: bool) -> NDArray[Any]:
+    """The `stored` bits up to the bit `highest` of unsigned words, as numbers (PS3.5 8.1.1): what lies above
+    or below, such as an overlay of old, is no part of the value."""
+    allocated = 8 * words.itemsize
+    above, spare = allocated - 1 - highest, allocated - stored
+    if not 0 < stored <= allocated or above < 0 or spare < above:
+        raise UnreadableObjectError("bad-attribute", "Its Bits Stored and High Bit contradict each other.")
+    if spare == 0:
+        return words.view(f"<i{words.itemsize}") if signed else words
+    left = words << above
+    return (left.view(f"<i{words.itemsize}") if signed else left) >> spare
 
 
 def _at_offsets(

@@ -1,0 +1,87 @@
+"""`dicom-node explain`: what the node would do with one object, and why. Tells no patient data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydicom.uid import UID
+
+from dicom_node.bundle.manifest import Encoder
+from dicom_node.errors import InputError
+from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here, names_of
+from dicom_node.pixels.ground import load_header, text, texts
+from dicom_node.pixels.headers import read_instance
+from dicom_node.pixels.rules import READ_CLASSES, rule_for
+from dicom_node.pixels.select import read_study
+from dicom_node.records import Instance, View
+
+TOLD = ("Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "PhotometricInterpretation")
+"""Attributes that decide, and that hold no patient data."""
+NUMBERS = ("Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "PixelRepresentation")
+
+
+def explain(
+    path: Path, encoders: Mapping[str, Encoder], decode: FrameDecoder = decode_here
+) -> dict[str, Any]:
+    """What is known of the object at `path`, which rule decides on it, and what becomes of it, as JSON would
+    have it. `object` is missing where it is no DICOM object; `reason` tells why it is not used.
+
+    The object is judged alone: a slice is not compared with its series. Raises OSError where the file cannot
+    be opened.
+    """
+    told: dict[str, Any] = {"file": str(path)}
+    try:
+        instance = read_instance(path)
+    except InputError as error:
+        return {**told, "used": False, "reason": error.reason, "message": str(error)}
+    told["object"] = _identity(instance)
+    try:
+        told |= _header(instance)
+    except InputError as error:
+        return {**told, "used": False, "reason": error.reason, "message": str(error)}
+    read = read_study([instance], encoders, decode)
+    if not read.views:
+        why = read.skipped[0]
+        return {**told, "used": False, "reason": why.reason, "message": why.message}
+    return {**told, "used": True, "views": [_view(view, encoders[view.modality]) for view in read.views]}
+
+
+def _identity(instance: Instance) -> dict[str, Any]:
+    syntax = UID(instance.transfer_syntax_uid)
+    return {
+        "sop_class": UID(instance.sop_class_uid).name,
+        "sop_class_uid": instance.sop_class_uid,
+        "transfer_syntax": syntax.name,
+        "transfer_syntax_uid": str(syntax),
+        "decoders": list(names_of(str(syntax))),
+        "bytes": instance.size,
+    }
+
+
+def _header(instance: Instance) -> dict[str, Any]:
+    header = load_header(instance).header
+    attributes: dict[str, Any] = {name: value for name in TOLD if (value := text(header, name))}
+    attributes |= {name: str(header[name].value) for name in NUMBERS if name in header}
+    if kinds := texts(header, "ImageType"):
+        attributes["ImageType"] = list(kinds)
+    rule = rule_for(instance.sop_class_uid, header) if instance.sop_class_uid in READ_CLASSES else None
+    return {
+        "attributes": attributes,
+        "rule": None if rule is None else rule.words,
+        "reader": None if rule is None else rule.reader,
+    }
+
+
+def _view(view: View, encoder: Encoder) -> dict[str, Any]:
+    return {
+        "modality": view.modality,
+        "samples": len(view.samples),
+        "input_shape": list(view.samples[0].values.shape),
+        "source_size": None if view.source_size is None else list(view.source_size),
+        "laterality": view.laterality,
+        "view_position": view.view_position,
+        "operations": [operation.op for operation in encoder.preprocess],
+        "notes": list(view.notes),
+    }
