@@ -1,18 +1,150 @@
-"""Training embeddings to a ScopeEntry: what an encoder was made for, as numbers."""
+"""What an encoder was made for, as numbers: the linear map behind its features, and the ScopeEntry on top.
+
+The map has two parts. The first PARTS numbers of a signature span what varies most among training data and
+strangers together, turned and scaled so that the training data have mean 0 and covariance 1 there: the
+distance to them is the length of that part. The rest are the log odds of each kind of stranger against the
+training data, by multinomial logistic regression. Both see the training data as they are and as another
+hospital would have made them (`other_machines.py`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from dicom_node.bundle.catalogue import ScopeEntry
-from dicom_node.findings.scope import ScopeStatistics, sample_scores
+from dicom_node.bundle.catalogue import Likeness, ScopeEntry
+from dicom_node.findings.scope import ScopeStatistics, distances, likenesses, sample_scores
+from export.scope_data import ScopeData
+from export.signature import LinearMap, write_signature
+
+Doubles = NDArray[np.float64]
+
+PARTS = 40
+SHRINK = 0.05
+"""Part of the mean variance that every direction is given: the least ones are mostly chance."""
+PENALTY = 3e-4
+"""Of squared weights, in units of the mean cross entropy; features have unit deviation."""
+STEPS = 60
+KEPT_BY_EACH = 0.97
+"""Part of the calibration data that either question alone would let pass: where the two are made equal."""
+KEPT = 0.98
+"""Part of the calibration data, as they are and altered, that is in scope."""
+VIEW_QUANTILE = {"ct": 0.35, "slide": 0.35}
+"""By reader: a series of the whole trunk has its lungs in a third of the slices, a slide much glass."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signature:
+    """How features become a signature, and what its numbers mean."""
+
+    linear: LinearMap
+    parts: int
+    """Numbers of which the distance is the length."""
+    kinds: tuple[str, ...]
+    """What the log odds after them are about, in their order."""
+
+
+def teach_scope(data: ScopeData, reader: str, graph: Path) -> ScopeEntry:
+    """Fit the signature on what `graph` made of `data`, write it into `graph`, and say what is in scope."""
+    signature = fit_signature(data.own, data.strangers, data.kinds)
+    write_signature(graph, signature.linear)
+    return entry_of(signature.linear(data.calib), signature, VIEW_QUANTILE.get(reader, 0.5))
+
+
+def fit_signature(
+    own: NDArray[np.floating], strangers: NDArray[np.floating], kinds: Sequence[str]
+) -> Signature:
+    """From the features of training data (N, R) and of strangers (M, R) of M `kinds`.
+
+    Raises ValueError for fewer than three of either: nothing varies then.
+    """
+    if min(len(own), len(strangers)) < 3:
+        raise ValueError(f"{len(own)} training examples and {len(strangers)} strangers: at least 3 of each.")
+    x, y = own.astype(np.float64), strangers.astype(np.float64)
+    mean, deviation = x.mean(axis=0), (x.std(axis=0) + y.std(axis=0)) / 2
+    deviation = deviation + 1e-3 * max(float(deviation.mean()), 1e-9)
+    x, y = (x - mean) / deviation, (y - mean) / deviation
+    white = _whitening(x, np.concatenate([x, y]))
+    names = tuple(sorted(set(kinds)))
+    labels = np.array([0] * len(x) + [1 + names.index(kind) for kind in kinds])
+    odds, bias = _log_odds(np.concatenate([x, y]), labels)
+    weight = np.concatenate([white, odds], axis=1) / deviation[:, None]
+    offset = np.concatenate([np.zeros(white.shape[1]), bias]) - mean @ weight
+    linear = LinearMap(weight.astype(np.float32), offset.astype(np.float32))
+    return Signature(linear, white.shape[1], names)
+
+
+def entry_of(calib: NDArray[np.float32], signature: Signature, view_quantile: float = 0.5) -> ScopeEntry:
+    """The scale of both questions, and the threshold, from signatures (N, K) of the calibration split."""
+    likeness = Likeness(kinds=signature.kinds, distance_limit=1.0, limit=0.0, scale=1.0)
+    draft = ScopeEntry(
+        on="signature",
+        mean=(0.0,) * signature.parts,
+        components=(),
+        variances=(),
+        residual_variance=1.0,
+        likeness=likeness,
+        view_quantile=view_quantile,
+        threshold=1.0,
+    )
+    statistics = ScopeStatistics.of(draft)
+    far, alike = distances(calib, statistics), likenesses(calib, statistics)
+    middle, limit = np.quantile(alike, [0.5, KEPT_BY_EACH]).tolist()
+    likeness = Likeness(
+        kinds=signature.kinds,
+        distance_limit=_rounded(float(np.quantile(far, KEPT_BY_EACH))),
+        limit=_rounded(limit),
+        scale=_rounded(max(limit - middle, 1e-3)),
+    )
+    entry = draft.model_copy(update={"likeness": likeness})
+    scores = sample_scores(calib, ScopeStatistics.of(entry))
+    # Not below what either question lets pass by itself: a handful of calibration data say little.
+    return entry.model_copy(update={"threshold": _rounded(max(1.0, float(np.quantile(scores, KEPT))))})
+
+
+def _whitening(own: Doubles, everything: Doubles) -> Doubles:
+    """(R, k): the directions in which `everything` varies most, scaled to unit variance of `own` (mean 0)."""
+    covariance = np.cov(everything, rowvar=False)
+    values, vectors = np.linalg.eigh(covariance)
+    most = min(PARTS, len(own) - 1, int((values > 1e-9 * values.max()).sum()))
+    directions = vectors[:, ::-1][:, :most]
+    values, turn = np.linalg.eigh(np.cov(own @ directions, rowvar=False).reshape(most, most))
+    values = (1 - SHRINK) * np.maximum(values, 0.0) + SHRINK * float(values.mean())
+    return np.asarray(directions @ turn / np.sqrt(values))
+
+
+def _log_odds(features: Doubles, labels: NDArray[np.int64]) -> tuple[Doubles, Doubles]:
+    """Weights (R, C) and bias (C,) of the log odds of classes 1 to C against class 0."""
+    given, wanted = torch.from_numpy(features.astype(np.float32)), torch.from_numpy(labels)
+    classes = int(labels.max()) + 1
+    weight = torch.zeros(classes, given.shape[1], requires_grad=True)
+    bias = torch.zeros(classes, requires_grad=True)
+    search = torch.optim.LBFGS([weight, bias], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        search.zero_grad()
+        value = torch.nn.functional.cross_entropy(given @ weight.T + bias, wanted)
+        value = value + PENALTY * (weight**2).sum()
+        value.backward()
+        return value
+
+    search.step(loss)
+    rows, offset = weight.detach().double().numpy(), bias.detach().double().numpy()
+    return np.asarray((rows[1:] - rows[0]).T), np.asarray(offset[1:] - offset[0])
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.6g}")
+
 
 EXPLAINED = 0.95
 """Part of the variance that the kept components carry; the rest is pooled into one residual variance."""
 MOST_COMPONENTS = 48
-KEPT = 0.95
-"""Part of the calibration split that must be in scope."""
 
 
 def fit_scope(train: NDArray[np.float32], calib: NDArray[np.float32]) -> ScopeEntry:
@@ -26,8 +158,8 @@ def fit_scope(train: NDArray[np.float32], calib: NDArray[np.float32]) -> ScopeEn
     kept = max(1, min(enough, MOST_COMPONENTS, len(points) // 5, points.shape[1] - 1))
     rest = points.shape[1] - kept
     draft = ScopeEntry(
-        mean=_rounded(mean),
-        components=tuple(_rounded(row) for row in rows[:kept]),
+        mean=_rounded_row(mean),
+        components=tuple(_rounded_row(row) for row in rows[:kept]),
         variances=tuple(float(f"{v:.6g}") for v in variances[:kept]),
         residual_variance=float(f"{max(variances[kept:].sum() / rest, 1e-12):.6g}"),
         threshold=1.0,
@@ -36,6 +168,6 @@ def fit_scope(train: NDArray[np.float32], calib: NDArray[np.float32]) -> ScopeEn
     return draft.model_copy(update={"threshold": float(f"{np.quantile(scores, KEPT):.6g}")})
 
 
-def _rounded(row: NDArray[np.float64]) -> tuple[float, ...]:
+def _rounded_row(row: NDArray[np.float64]) -> tuple[float, ...]:
     """Seven digits: single precision has no more, and the file stays small."""
     return tuple(float(f"{x:.7g}") for x in row)
