@@ -54,6 +54,8 @@ class Side:
     """The texts of all modalities, as this side's text tower reads them."""
     watched: tuple[ImageSide, HeldOut, int] | None = None
     """Held-out images, their measure and their number, where the stage stops early."""
+    balance: float = 0.0
+    """How often rare findings are drawn, see `Sampler`."""
 
     def caption_indices(self) -> NDArray[np.int64]:
         """Its own captions in the bank."""
@@ -151,7 +153,7 @@ def _measure(sides: Mapping[str, Side], settings: BindRecipe, where: Workplace) 
 def _losses(
     sides: Mapping[str, Side], settings: BindRecipe, where: Workplace
 ) -> Callable[[np.random.Generator], dict[str, Tensor]]:
-    samplers = {m: Sampler(s.found, s.captions) for m, s in sides.items()}
+    samplers = {m: Sampler(s.found, s.captions, s.balance) for m, s in sides.items()}
     scale = math.exp(SCALE)
 
     def losses(random: np.random.Generator) -> dict[str, Tensor]:

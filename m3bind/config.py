@@ -61,6 +61,9 @@ class ModalityRecipe(Frozen):
     preprocess: tuple[Operation, ...]
     augment: dict[str, float] = Field(default_factory=dict)
     """Strength of each augmentation, see `m3bind/data/augment.py`."""
+    balance: float = Field(default=0.0, ge=0, le=1)
+    """Findings are drawn in proportion to their number of positives to this power: 0 shows the rarest as
+    often as the commonest, which is much too often where it has three images."""
     steps: int = Field(gt=0)
     """Of pretraining."""
     pretrain: dict[str, Any] = Field(default_factory=dict)

@@ -40,7 +40,7 @@ def _losses(
     where: Workplace,
 ) -> Callable[[np.random.Generator], dict[str, Tensor]]:
     told, mean = teach(sides)
-    samplers = {m: Sampler(s.found, s.captions) for m, s in sides.items()}
+    samplers = {m: Sampler(s.found, s.captions, s.balance) for m, s in sides.items()}
     scale = math.exp(SCALE)
 
     def losses(random: np.random.Generator) -> dict[str, Tensor]:

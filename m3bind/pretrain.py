@@ -159,7 +159,7 @@ def pretrain_pair(
         accumulate=settings.accumulate,
         stop=settings.stop,
     )
-    parts, sampler = trained_parts(tower, text, scale, settings, rate), Sampler(found, captions)
+    parts, sampler = trained_parts(tower, text, scale, settings, rate), Sampler(found, captions, part.balance)
     outcome = train_pair(
         tower, text, images, sampler, bank, parts, scale, settings.batch, plan, where, measure
     )

@@ -208,7 +208,9 @@ def _sides(here: Site, before: str, stop: StopRecipe | None, live: bool) -> dict
         found = examples(here.recipe, modality, "train")
         changes = live and bool(tower.lora_targets)
         images = _images(here, modality, tower, "train", changes)
-        side = Side(tower, text, images, found, captions[modality], first, banks[modality])
+        balance = here.recipe.modalities[modality].balance
+        bank = banks[modality]
+        side = Side(tower, text, images, found, captions[modality], first, bank, balance=balance)
         sides[modality] = side
         if stop is not None:
             sides[modality] = replace(side, watched=_watched(here, modality, side, text, stop, changes))

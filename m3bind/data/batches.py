@@ -28,9 +28,13 @@ class Batch:
 
 
 class Sampler:
-    """Draws batches of one modality. It keeps no state: the generator that is handed in decides a batch."""
+    """Draws batches of one modality. It keeps no state: the generator that is handed in decides a batch.
 
-    def __init__(self, found: Sequence[Example], pool: Sequence[Caption]) -> None:
+    Findings are drawn in proportion to their number of positives to the power `balance`: 0 shows the rarest
+    as often as the commonest.
+    """
+
+    def __init__(self, found: Sequence[Example], pool: Sequence[Caption], balance: float = 0.0) -> None:
         ids = [f.id for f in findings_of(found[0].modality)]
         self._labels = label_matrix([e.labels for e in found], ids)
         states = state_matrix(pool, ids)
@@ -39,19 +43,24 @@ class Sampler:
         self._members = [np.flatnonzero(datasets == name) for name in sorted(set(datasets.tolist()))]
         sizes = np.sqrt([len(m) for m in self._members])
         self._chance = sizes / sizes.sum()
+        shares = np.maximum((self._labels == 1).sum(axis=0), 1.0) ** balance
+        self._share = shares / shares.sum()
         # Each statement (a set of findings with their values) is as likely as any other, however many
-        # sentences say it; sentences with a finding present count double.
+        # sentences say it; sentences with a finding present count double. With `balance`, what affirms is
+        # drawn as its rarest finding is, and what only denies as its commonest.
         which = np.unique(states, axis=0, return_inverse=True)[1]
         which = which.reshape(-1)
-        self._weight = (1.0 + (states == 1).any(axis=1)) / np.bincount(which)[which]
-        about = states >= 0
-        self._same_topic = (about[:, None, :] == about[None, :, :]).all(axis=2)  # (M, M)
+        about, affirms = states >= 0, (states == 1).any(axis=1)
+        rarest = np.where(about, self._share, np.inf).min(axis=1)
+        commonest = np.where(about, self._share, 0.0).max(axis=1)
+        self._weight = (1.0 + affirms) / np.bincount(which)[which] * np.where(affirms, rarest, commonest)
+        self._topic = np.unique(about, axis=0, return_inverse=True)[1].reshape(-1)  # (M,)
 
     def _images(self, count: int, random: np.random.Generator) -> NDArray[np.int64]:
         members = self._members[random.choice(len(self._members), p=self._chance)]
         labels = self._labels[members]
         chosen = list(random.choice(members, count - count // 2))
-        for finding in random.integers(0, labels.shape[1], count // 2):
+        for finding in random.choice(labels.shape[1], count // 2, p=self._share):
             wanted = members[labels[:, finding] == random.integers(0, 2)]
             chosen.append(random.choice(wanted if len(wanted) else members))
         return np.asarray(chosen, dtype=np.int64)
@@ -70,7 +79,7 @@ class Sampler:
                 continue
             true = self._draw(row == 1, random)
             texts.append(true)
-            false = (row == 0) & self._same_topic[true]
+            false = (row == 0) & (self._topic == self._topic[true])
             if false.any():
                 texts.append(self._draw(false, random))
         unique = np.unique(np.asarray(texts, dtype=np.int64))

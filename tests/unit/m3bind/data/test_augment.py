@@ -5,7 +5,7 @@ import pytest
 
 from dicom_node.errors import ConfigError
 from dicom_node.pixels.ops import Patch
-from m3bind.data.augment import augment_image, augment_waveforms
+from m3bind.data.augment import augment_image
 from m3bind.data.degrade import KEYS
 
 
@@ -27,22 +27,9 @@ def test_strength_nought_changes_nothing_but_rounding():
     assert np.allclose(out, values, atol=1e-4)
 
 
-def test_waveforms_keep_their_shape_and_are_not_changed_in_place():
-    batch = np.random.default_rng(0).normal(size=(3, 12, 200)).astype(np.float32)
-    before = batch.copy()
-    strength = {"gain": 0.2, "noise": 0.05, "shift": 0.5, "drop": 0.2}
-    out = augment_waveforms(batch, 100.0, strength, np.random.default_rng(1))
-    assert out.shape == batch.shape
-    assert out.dtype == np.float32
-    assert np.array_equal(batch, before)
-    assert not np.allclose(out, before)
-
-
 def test_an_unknown_strength_is_refused():
     with pytest.raises(ConfigError, match="bluur"):
         augment_image(Patch(np.zeros((4, 4), np.float32)), {"bluur": 1.0}, np.random.default_rng(0))
-    with pytest.raises(ConfigError, match="zoom"):
-        augment_waveforms(np.zeros((1, 12, 10), np.float32), 100.0, {"zoom": 1.0}, np.random.default_rng(0))
 
 
 GREY = {
