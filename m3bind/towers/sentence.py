@@ -82,7 +82,7 @@ class TransformerTextTower(_OwnTokenizer):
         """(M, L, W) and the mask (M, L) to embeddings (M, D), unit norm."""
         states = self.upper(hidden)
         last = (mask.sum(dim=1) - 1).to(torch.int64)
-        sentence = states[torch.arange(len(states), device=states.device), last]
+        sentence = states[torch.arange(states.shape[0], device=states.device), last]
         return nn.functional.normalize(self.projection(sentence), dim=-1)
 
     def layers(self) -> list[nn.Module]:

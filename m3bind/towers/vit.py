@@ -35,7 +35,7 @@ class Embed(nn.Module):
         """Tokens (N, L, W)."""
         tokens = self.patch(inputs).flatten(2).transpose(1, 2)
         if self.class_token is not None:
-            first = self.class_token.expand(len(tokens), 1, -1)
+            first = self.class_token.expand(tokens.shape[0], 1, -1)
             tokens = torch.cat([first, tokens], dim=1)
         return cast(Tensor, self.norm(tokens + self.positions))
 
@@ -52,7 +52,7 @@ class AttentionPool(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, L, W) to (N, W)."""
-        seen = self.attention(self.probe.expand(len(tokens), 1, -1), tokens)
+        seen = self.attention(self.probe.expand(tokens.shape[0], 1, -1), tokens)
         return cast(Tensor, seen + self.mlp(self.norm(seen)))[:, 0]
 
 
@@ -83,7 +83,7 @@ class ViTHead(nn.Module):
         if self._pooling != "mean":
             return None
         local: Tensor = self.norm(tokens[:, self._prefix :])
-        local = local.reshape(len(tokens), *self._grid, local.shape[2])
+        local = local.reshape(tokens.shape[0], *self._grid, local.shape[2])
         if len(self._grid) == 3:
             return local.mean(dim=1)  # over depth
         return local if len(self._grid) == 2 else local.unsqueeze(1)
