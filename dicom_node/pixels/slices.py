@@ -1,0 +1,210 @@
+"""CT slices: which objects and frames are axial slices in HU, where each lies, and which make a series."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from pydicom import Dataset
+
+from dicom_node.errors import InputError, UnreadableObjectError, UnsupportedObjectError
+from dicom_node.pixels.decode import frame_count, frame_size
+from dicom_node.pixels.ground import Loaded, evenly, first_item, items, number, numbers, skipped, text, texts
+from dicom_node.records import Skipped, SourceRef
+
+_PROJECTED = frozenset(
+    {"MIP", "MINIP", "PROJECTION IMAGE", "VOLUME RENDERING", "VRT", "SCREEN SAVE", "SCREENSHOT"}
+)
+"""Values of Image Type (PS3.3 C.8.16.1.3 and what devices write) of what is no single slice."""
+MIN_AXIAL = 0.8
+"""Cosine between the slice normal and the body axis: a gantry tilts by up to 30 degrees (cosine 0.87)."""
+SAME_PLACE = 0.01
+"""mm: closer slices are one and the same place."""
+GAP = 1.5
+"""Times the usual distance: further apart, slices are missing between."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """A slice whose geometry and scale are known."""
+
+    loaded: Loaded
+    frame: int | None
+    """0-based frame of a multi-frame object, None for a single-frame one."""
+    orientation: tuple[int, ...] | None
+    """Image Orientation (Patient) in hundredths, to compare; None where not told."""
+    position: float
+    """mm along the slice normal, or the instance number where no position is told."""
+    size: tuple[int, int]
+    slope: float
+    intercept: float
+    phase: tuple[float, ...]
+    """Acquisition and temporal position, to tell several passes over the same places apart."""
+
+    @property
+    def source(self) -> SourceRef:
+        """The instance, or the frame of it."""
+        return self.loaded.source if self.frame is None else self.loaded.frame(self.frame + 1)
+
+
+def usable_slices(series: Sequence[Loaded]) -> tuple[list[Slice], list[Skipped]]:
+    """The slices of the commonest geometry, ordered along their normal, and what does not belong to them."""
+    unread: list[Skipped] = []
+    geometries: dict[object, list[Slice]] = {}
+    for loaded in series:
+        try:
+            placed = _place(loaded)
+        except InputError as error:
+            unread.append(skipped(loaded.instance, error))
+            continue
+        for one in placed:
+            geometries.setdefault((one.orientation, one.size), []).append(one)
+    # Of equally large groups always the same one, whatever the order in which the objects came.
+    groups = sorted(geometries.items(), key=lambda entry: (-len(entry[1]), repr(entry[0])))
+    other = UnsupportedObjectError(
+        "other-geometry", "Its size or orientation differs from most of its series."
+    )
+    unread += [skipped(one.loaded.instance, other) for _, group in groups[1:] for one in group]
+    main = groups[0][1] if groups else []
+    main.sort(
+        key=lambda one: (one.position, number(one.loaded.header, "InstanceNumber") or 0.0, one.frame or 0)
+    )
+    return main, unread
+
+
+def one_per_place(slices: Sequence[Slice]) -> tuple[list[Slice], list[str], list[Skipped]]:
+    """Ordered slices with one at each place, what is to be told of them, and what was left out.
+
+    Where places repeat, the slices are those of several acquisitions or phases of contrast, of which the
+    fullest is taken (the first of equally full ones), or plain duplicates, of which the first is taken.
+    """
+    notes: list[str] = []
+    unread: list[Skipped] = []
+    kept = list(slices)
+    if slices and slices[0].orientation is not None and _repeats(kept):
+        phases = Counter(one.phase for one in kept)
+        if len(phases) > 1:
+            fullest = min(phases, key=lambda phase: (-phases[phase], phase))
+            other = UnsupportedObjectError("other-phase", "Another acquisition of its series was taken.")
+            unread += skipped_each([one for one in kept if one.phase != fullest], other)
+            kept = [one for one in kept if one.phase == fullest]
+            notes.append(f"The series holds {len(phases)} acquisitions; the fullest was taken.")
+        if _repeats(kept):
+            single = [kept[0]]
+            double: list[Slice] = []
+            for one in kept[1:]:
+                (double if one.position - single[-1].position < SAME_PLACE else single).append(one)
+            error = UnsupportedObjectError("duplicate-slice", "Another slice of its series lies there too.")
+            unread += skipped_each(double, error)
+            kept = single
+    gaps = missing(kept)
+    if gaps:
+        notes.append(f"Slices are missing at {gaps} place(s) of the series.")
+    return kept, notes, unread
+
+
+def _repeats(slices: Sequence[Slice]) -> bool:
+    places = [one.position for one in slices]
+    return any(b - a < SAME_PLACE for a, b in pairwise(places))
+
+
+def missing(slices: Sequence[Slice]) -> int:
+    """How many distances between neighbours are wider than GAP times the usual one."""
+    if len(slices) < 3 or slices[0].orientation is None:
+        return 0
+    steps = np.diff([one.position for one in slices])
+    return int((steps > GAP * np.median(steps)).sum())
+
+
+def evenly_placed(positions: Sequence[float], wanted: int) -> list[int]:
+    """Indices of `wanted` of these ascending positions, the nearest to the middles of equal parts of
+    the body; by count where the spacing is even, which is the same then. None twice."""
+    if len(positions) <= wanted:
+        return list(range(len(positions)))
+    steps = np.diff(positions)
+    if float(np.ptp(steps)) <= 0.1 * float(np.median(steps)):
+        return evenly(len(positions), wanted)
+    low, high = positions[0], positions[-1]
+    middles = low + (np.arange(wanted) + 0.5) * (high - low) / wanted
+    nearest = {int(np.argmin(np.abs(np.asarray(positions) - middle))) for middle in middles}
+    rest = [index for index in evenly(len(positions), len(positions)) if index not in nearest]
+    return sorted([*nearest, *(rest[i] for i in evenly(len(rest), wanted - len(nearest)))])
+
+
+def skipped_each(slices: Sequence[Slice], error: InputError) -> list[Skipped]:
+    """One entry for each instance of these slices."""
+    return [skipped(i, error) for i in dict.fromkeys(one.loaded.instance for one in slices)]
+
+
+def is_secondary(header: Dataset) -> bool:
+    """Whether Image Type tells an image made from others (PS3.3 C.7.6.1.1.2, value 2)."""
+    return texts(header, "ImageType")[1:2] == ("SECONDARY",)
+
+
+def _place(loaded: Loaded) -> list[Slice]:
+    """The slices of one object. Raises InputError for what does not hold axial slices in HU alone."""
+    header = loaded.header
+    if _PROJECTED & set(texts(header, "ImageType")):
+        raise UnsupportedObjectError("projection", "It is a projection or a picture of slices, no slice.")
+    if text(header, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
+        raise UnsupportedObjectError("not-monochrome", "It is no grey-scale image.")
+    frames = frame_count(loaded)
+    each = items(header, "PerFrameFunctionalGroupsSequence")
+    if not each and frames == 1:
+        return [_slice(loaded, None, header, header, header)]
+    if len(each) != frames:
+        raise UnsupportedObjectError(
+            "multi-frame",
+            "It holds several frames and does not tell the place of each (no functional groups).",
+        )
+    shared = first_item(header, "SharedFunctionalGroupsSequence") or Dataset()
+    return [
+        _slice(
+            loaded,
+            index,
+            _macro(own, shared, "PlaneOrientationSequence"),
+            _macro(own, shared, "PlanePositionSequence"),
+            _macro(own, shared, "PixelValueTransformationSequence"),
+        )
+        for index, own in enumerate(each)
+    ]
+
+
+def _macro(own: Dataset, shared: Dataset, name: str) -> Dataset:
+    """A functional group macro of one frame, else the one that all share (PS3.3 C.7.6.16), else empty."""
+    return first_item(own, name) or first_item(shared, name) or Dataset()
+
+
+def _slice(
+    loaded: Loaded, frame: int | None, orientation: Dataset, position: Dataset, scale: Dataset
+) -> Slice:
+    """One slice from the data sets that hold its attributes. Raises InputError where not axial or not HU."""
+    slope, intercept = number(scale, "RescaleSlope"), number(scale, "RescaleIntercept")
+    if not slope or intercept is None:
+        raise UnreadableObjectError(
+            "missing-rescale", "It has no Rescale Slope and Intercept: its values are not known in HU."
+        )
+    if text(scale, "RescaleType") not in ("", "HU", "HU_MOD"):
+        raise UnsupportedObjectError("not-hounsfield", "Its values are not in Hounsfield units.")
+    size = frame_size(loaded)
+    axes = numbers(orientation, "ImageOrientationPatient", 6)
+    corner = numbers(position, "ImagePositionPatient", 3)
+    if axes is None or corner is None:
+        place = number(loaded.header, "InstanceNumber") or 0.0
+        return Slice(loaded, frame, None, place, size, slope, intercept, ())
+    normal = np.cross(axes[:3], axes[3:])
+    if abs(normal[2]) < MIN_AXIAL:
+        raise UnsupportedObjectError("not-axial", "It is no axial slice (a reformat or another orientation).")
+    # Towards the head, whichever way the rows run.
+    along = float(np.dot(normal, corner) * np.sign(normal[2]))
+    turned = tuple(round(100 * v) for v in axes)
+    return Slice(loaded, frame, turned, along, size, slope, intercept, _phase(loaded.header))
+
+
+def _phase(header: Dataset) -> tuple[float, ...]:
+    """Acquisition Number and Temporal Position Identifier; 0 where not told."""
+    names = ("AcquisitionNumber", "TemporalPositionIdentifier")
+    return tuple(number(header, name) or 0.0 for name in names)
