@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +37,8 @@ def build(
     def say(line: str) -> None:
         console.print(f"[dim]{time.monotonic() - began:6.1f} s[/dim]  {line}", highlight=False)
 
-    made = make(checkpoint, out, say, Options(threads, max_mb, version=version, notes=tuple(note or ())))
+    options = Options(threads, max_mb, version=version, notes=tuple(note or ()))
+    made = make(checkpoint, out, say, options)
     _print_verified(made)
 
 
@@ -44,6 +46,25 @@ def build(
 def verify(bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")]) -> None:
     """Check every digest and rule of the format, and ask every encoder."""
     _print_verified(bundle)
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    after: Annotated[Path, typer.Argument(help="Folder of the bundle to compare with it.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+) -> None:
+    """Tell what changed between two bundles: files, settings, findings, thresholds, figures side by side."""
+    from dicom_node.bundle.store import open_bundle
+    from export.diff import difference
+    from export.diff_table import difference_lines
+
+    told = difference(open_bundle(before), open_bundle(after))
+    if as_json:
+        typer.echo(json.dumps(told.to_json(), indent=1, ensure_ascii=False))
+        return
+    for line in difference_lines(told):
+        typer.echo(line)
 
 
 def _print_verified(folder: Path) -> None:
