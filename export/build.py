@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from dicom_node.bundle.catalogue import FindingEntry, FindingsFile, ScopeEntry, ScopeFile
 from dicom_node.bundle.manifest import FORMAT, Encoder, Manifest, Provenance, SelfTest, Text
+from dicom_node.errors import InferenceError
 from dicom_node.findings.assess import Knowledge
 from dicom_node.findings.prompts import make_anchors, prompt_texts
 from dicom_node.findings.scope import ScopeStatistics
 from dicom_node.findings.score import sample_margins
+from dicom_node.inference.batching import MAX_BATCH
 from dicom_node.inference.images import encode_samples
 from dicom_node.inference.onnx import OnnxRunner
-from dicom_node.inference.protocol import EMBEDDING, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT
+from dicom_node.inference.protocol import EMBEDDING, EVIDENCE, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT
 from dicom_node.inference.texts import TextEncoder, load_tokenizer
 from export.calibrate import Calibrated, calibrate, prevalence_of
 from export.card import CardFacts, model_card
@@ -29,6 +31,7 @@ from export.catalogue import drafts, why_off
 from export.dicom import SliceFigures, measure_slices
 from export.encode import Say, encode_examples, load_altered, load_samples, spread
 from export.graphs import export_text, export_tower
+from export.large import LARGEST, weights_beside
 from export.measure import (
     SPLIT,
     FindingFigures,
@@ -41,13 +44,14 @@ from export.measure import (
     measure_silent,
     sealed,
 )
-from export.parity import Parity, compare
-from export.quantise import quantise
+from export.parity import Kept, Parity, check_single, compare
+from export.quantise import PRECISIONS, quantise
 from export.scope import fit_scope
 from export.seal import MOST_MEGABYTES, digests, size, workshop, write_manifest
 from export.selftest import MIN_COSINE, write_selftest
 from m3bind.checkpoint import BoundModel, load_checkpoint
 from m3bind.commit import commit_of_code
+from m3bind.config import ModalityRecipe
 from m3bind.data.catalogue import findings_of
 from m3bind.data.examples import duplicates, examples, out_of_scope_examples
 from m3bind.data.sources import cancer_slices, data_root
@@ -55,7 +59,7 @@ from m3bind.metrics import Estimate
 
 Floats = NDArray[np.float32]
 
-PARITY_INPUTS = 32
+PARITY_INPUTS = 200
 ALTERED_EXAMPLES = 300
 """Of each of train and calib, altered as in training, that widen the scope towards other machines."""
 SCOPE_EXAMPLES = 800
@@ -77,6 +81,8 @@ class Options:
     """Of each modality and split; None takes all. For tests."""
     version: str | None = None
     """Of the bundle; None takes the recipe's."""
+    largest_graph: int = LARGEST
+    """Bytes of weights beyond which a graph keeps them in a file beside it."""
     notes: tuple[str, ...] = ()
     """What the card should say of how the checkpoint came about and no file tells."""
 
@@ -107,9 +113,8 @@ def build(checkpoint: Path, out: Path, say: Say, options: Options | None = None)
     model = load_checkpoint(checkpoint)
     torch.set_num_threads(chosen.threads)
     with workshop(out, chosen.most_megabytes) as folder:
-        encoders = describe_encoders(model)
-        parity = _graphs(model, encoders, folder, say, chosen)
-        runners = {m: OnnxRunner(folder / e.file, threads=chosen.threads) for m, e in encoders.items()}
+        encoders, parity = _graphs(model, folder, say, chosen)
+        runners = {m: _runner(folder, e, chosen) for m, e in encoders.items()}
         text_runner, text = _text_encoder(model, folder, chosen)
         judged = {
             modality: _judge(model, modality, encoder, runners[modality], text, say, chosen)
@@ -122,73 +127,116 @@ def build(checkpoint: Path, out: Path, say: Say, options: Options | None = None)
     return out
 
 
-def describe_encoders(model: BoundModel) -> dict[str, Encoder]:
-    """The bundle's description of each encoder, as the recipe states it."""
-    return {
-        modality: Encoder(
-            file=f"encoders/{modality}.onnx",
-            reader=part.reader,
-            sampling=part.sampling,
-            preprocess=part.preprocess,
-            input_shape=part.input_shape,
-            evidence=True,
-            pooling=part.pooling,
-        )
-        for modality, part in model.recipe.modalities.items()
-    }
+def _runner(folder: Path, part: Encoder | Text, options: Options) -> OnnxRunner:
+    weights = {folder / name: None for name in part.weights}
+    return OnnxRunner(folder / part.file, threads=options.threads, weights=weights)
+
+
+def describe_encoder(part: ModalityRecipe, modality: str) -> Encoder:
+    """The bundle's description of one encoder, as the recipe states it."""
+    return Encoder(
+        file=f"encoders/{modality}.onnx",
+        reader=part.reader,
+        sampling=part.sampling,
+        preprocess=part.preprocess,
+        input_shape=part.input_shape,
+        evidence=True,
+        pooling=part.pooling,
+    )
 
 
 def _graphs(
-    model: BoundModel, encoders: Mapping[str, Encoder], folder: Path, say: Say, options: Options
-) -> dict[str, Parity]:
+    model: BoundModel, folder: Path, say: Say, options: Options
+) -> tuple[dict[str, Encoder], dict[str, Parity]]:
     """Write every graph, and measure it against its tower on real inputs of the calibration split."""
+    encoders: dict[str, Encoder] = {}
     parity: dict[str, Parity] = {}
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".graphs-") as scratch:
-        for modality, encoder in encoders.items():
+        for modality, part in model.recipe.modalities.items():
             say(f"Exporting {modality}")
+            encoder, tower = describe_encoder(part, modality), model.images[modality]
             single = Path(scratch) / f"{modality}.onnx"
-            export_tower(model.images[modality], encoder.input_shape, single)
-            quantise(single, folder / encoder.file)
-            given = np.stack(
-                load_samples(spread(examples(model.recipe, modality, "calib"), PARITY_INPUTS), encoder)
-            )
+            outputs = export_tower(tower, encoder.input_shape, single)
+            found = spread(examples(model.recipe, modality, "calib"), PARITY_INPUTS)
+            given = np.stack(load_samples(found, encoder))
             with torch.no_grad():
-                wanted = model.images[modality](torch.from_numpy(given))[0].numpy()
-            answers = [
-                OnnxRunner(path, threads=options.threads).run({IMAGE_INPUT: given})[EMBEDDING]
-                for path in (single, folder / encoder.file)
-            ]
-            parity[modality] = compare(modality, wanted, *answers)
+                wanted = torch.cat([tower(batch)[0] for batch in torch.from_numpy(given).split(MAX_BATCH)])
+            parity[modality] = _write(
+                modality, single, folder / encoder.file, wanted.numpy(), {IMAGE_INPUT: given}, options
+            )
+            encoders[modality] = encoder.model_copy(
+                update={
+                    "evidence": EVIDENCE in outputs,
+                    "weights": _beside(folder, encoder.file),
+                }
+            )
         say("Exporting text")
         single = Path(scratch) / TEXT_FILE
         export_text(model.text, single)
-        quantise(single, folder / TEXT_FILE)
-        parity["text"] = _text_parity(model, single, folder / TEXT_FILE, options)
-    return parity
+        ids, mask = _tokens(model)
+        with torch.no_grad():
+            wanted = model.text(torch.from_numpy(ids), torch.from_numpy(mask))
+        tokens = {TOKEN_INPUT: ids, MASK_INPUT: mask}
+        parity["text"] = _write("text", single, folder / TEXT_FILE, wanted.numpy(), tokens, options)
+    return encoders, parity
 
 
-def _text_parity(model: BoundModel, single: Path, small: Path, options: Options) -> Parity:
-    texts = prompt_texts(drafts(tuple(model.recipe.modalities)))
-    encoded = model.tokenizer.encode_batch(list(texts))
+def _beside(folder: Path, file: str) -> tuple[str, ...]:
+    return tuple(path.relative_to(folder).as_posix() for path in weights_beside(folder / file))
+
+
+def _write(
+    name: str,
+    single: Path,
+    target: Path,
+    wanted: Floats,
+    given: Mapping[str, NDArray[Any]],
+    options: Options,
+) -> Parity:
+    """Write `target` in the fewest bits that keep what the graph `single` answers to `given`, real inputs, to
+    which its tower answered `wanted`."""
+
+    def answer(path: Path) -> Floats:
+        weights = dict.fromkeys(weights_beside(path))
+        runner = OnnxRunner(path, threads=options.threads, weights=weights)
+        count = len(wanted)
+        batches = [{k: v[i : i + MAX_BATCH] for k, v in given.items()} for i in range(0, count, MAX_BATCH)]
+        return np.concatenate([runner.run(batch)[EMBEDDING] for batch in batches])
+
+    right = answer(single)
+    difference = check_single(name, wanted, right)
+    refused: list[Kept] = []
+    for precision in PRECISIONS:
+        quantise(single, target, precision, options.largest_graph)
+        kept = compare(precision, right, answer(target))
+        if kept.enough:
+            return Parity(len(wanted), difference, kept, tuple(refused))
+        refused.append(kept)
+    raise InferenceError(f"{name}: the graph answers otherwise, though its weights are as they were.")
+
+
+def _tokens(model: BoundModel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and mask of every prompt."""
+    encoded = model.tokenizer.encode_batch(list(prompt_texts(drafts(tuple(model.recipe.modalities)))))
     ids = np.array([e.ids for e in encoded], dtype=np.int64)
-    mask = np.array([e.attention_mask for e in encoded], dtype=np.int64)
-    with torch.no_grad():
-        wanted = model.text(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
-    given = {TOKEN_INPUT: ids, MASK_INPUT: mask}
-    answers = [OnnxRunner(path, threads=options.threads).run(given)[EMBEDDING] for path in (single, small)]
-    return compare("text", wanted, *answers)
+    return ids, np.array([e.attention_mask for e in encoded], dtype=np.int64)
 
 
 def _text_encoder(model: BoundModel, folder: Path, options: Options) -> tuple[OnnxRunner, TextEncoder]:
     model.tokenizer.save(str(folder / TOKENIZER_FILE))
-    described = _describe_text(model)
-    runner = OnnxRunner(folder / TEXT_FILE, threads=options.threads)
+    described = _describe_text(model, folder)
+    runner = _runner(folder, described, options)
     tokenizer = load_tokenizer(folder / TOKENIZER_FILE, described.max_tokens)
     return runner, TextEncoder(runner, tokenizer, described)
 
 
-def _describe_text(model: BoundModel) -> Text:
-    return Text(file=TEXT_FILE, tokenizer=TOKENIZER_FILE, max_tokens=model.recipe.text.max_tokens)
+def _describe_text(model: BoundModel, folder: Path) -> Text:
+    return Text(
+        file=TEXT_FILE,
+        tokenizer=TOKENIZER_FILE,
+        max_tokens=model.recipe.text.max_tokens,
+        weights=_beside(folder, TEXT_FILE),
+    )
 
 
 def _judge(
@@ -323,7 +371,7 @@ def _seal(
         dimension=model.recipe.dimension,
         files=digests(folder),
         encoders=encoders,
-        text=_describe_text(model),
+        text=_describe_text(model, folder),
         selftest=SelfTest(min_cosine=MIN_COSINE),
         provenance=Provenance(
             created=facts.created,

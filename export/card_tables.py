@@ -183,11 +183,20 @@ def scope_table(scope: Sequence[ScopeFigures]) -> str:
 
 def parity_table(parity: Mapping[str, Parity]) -> str:
     """One row for each graph."""
-    rows = ["| graph | inputs | difference | cosine, mean | cosine, least |", "|---|---|---|---|---|"]
+    rows = [
+        "| graph | inputs | difference | weights in | cosine, mean | cosine, least | recall | overlap "
+        "| lost too much |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for name, each in parity.items():
+        kept = each.kept
+        refused = "; ".join(
+            f"{r.precision} (cosine {r.centred_cosine:.4f}, recall {r.recall:.3f})" for r in each.refused
+        )
         rows.append(
-            f"| {name} | {each.n} | {each.difference:.1e} | {each.centred_cosine:.4f} "
-            f"| {each.lowest_centred_cosine:.4f} |"
+            f"| {name} | {each.n} | {each.difference:.1e} | {kept.precision} | {kept.centred_cosine:.4f} "
+            f"| {kept.lowest_centred_cosine:.4f} | {kept.recall:.3f} | {kept.overlap:.3f} "
+            f"| {refused or '-'} |"
         )
     return "\n".join(rows)
 

@@ -1,14 +1,15 @@
 """Torch towers to ONNX graphs in single precision.
 
-Image and ECG towers: `input` -> `embedding` (N, D), `evidence` (N, h, w, D). Text: `input_ids`,
-`attention_mask` -> `embedding` (N, D). N (and the text length L) may be any number.
+Image and ECG towers: `input` -> `embedding` (N, D) and, where the tower has local vectors, `evidence`
+(N, h, w, D). Text: `input_ids`, `attention_mask` -> `embedding` (N, D). N (and the text length L) may be any
+number. A graph of more than 2 GB keeps its weights in a file beside it (`large.py`).
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from dicom_node.inference.protocol import EMBEDDING, EVIDENCE, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT
+from export.large import save_graph
 
 OPSET = 20
 _TEXT_OUTPUT = "text_embedding"
@@ -24,22 +26,30 @@ _TEXT_OUTPUT = "text_embedding"
 a graph in which an output bears the same name. The output is renamed once the inner ones are."""
 
 
-def export_tower(tower: nn.Module, input_shape: tuple[int, ...], path: Path) -> None:
-    """Write an image or ECG tower; `input_shape` is of one sample."""
+def export_tower(
+    tower: nn.Module, input_shape: tuple[int, ...], path: Path, further: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Write an image or ECG tower, and tell its outputs; `input_shape` is of one sample. The tower answers
+    with embedding, evidence or None, and whatever `further` names."""
     example = torch.zeros((2, *input_shape), dtype=torch.float32)
+    with torch.no_grad():
+        answer = tower.eval()(example)
+    offered = zip((EMBEDDING, EVIDENCE, *further), answer, strict=True)
+    names = [name for name, tensor in offered if tensor is not None]
     # The exporter only sees names of modules it is given, so the tower goes in as it is.
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             tower.eval(),
             (example,),
             input_names=[IMAGE_INPUT],
-            output_names=[EMBEDDING, EVIDENCE],
+            output_names=names,
             dynamic_shapes=({0: torch.export.Dim("N")},),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
         )
     _write(program, path)
+    return tuple(names)
 
 
 def export_text(tower: nn.Module, path: Path) -> None:
@@ -62,7 +72,7 @@ def export_text(tower: nn.Module, path: Path) -> None:
     model = onnx.load(path)
     rename_value(model.graph, EMBEDDING, f"{EMBEDDING}_inner")
     rename_value(model.graph, _TEXT_OUTPUT, EMBEDDING)
-    onnx.save(model, path)
+    save_graph(model, path)
 
 
 def rename_value(graph: onnx.GraphProto, old: str, new: str) -> None:
@@ -80,7 +90,6 @@ def rename_value(graph: onnx.GraphProto, old: str, new: str) -> None:
 def _write(program: torch.onnx.ONNXProgram | None, path: Path) -> None:
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program; use the torch version of pyproject.toml.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     model = program.model_proto
     # Stack traces of the exporter's machine, and shapes that ONNX Runtime infers by itself.
     for node in model.graph.node:
@@ -90,7 +99,7 @@ def _write(program: torch.onnx.ONNXProgram | None, path: Path) -> None:
         del value.metadata_props[:]
     del model.graph.value_info[:]
     del model.graph.metadata_props[:]
-    onnx.save(model, path)
+    save_graph(model, path)
 
 
 @contextmanager

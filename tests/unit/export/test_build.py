@@ -29,7 +29,10 @@ from m3bind.data.catalogue import findings_of
 
 pytestmark = pytest.mark.train
 
-SMALL = Options(threads=1, most_examples=90, version="9.8.7", notes=("Made on a Sunday.",))
+SMALL = Options(
+    threads=1, most_examples=90, version="9.8.7", largest_graph=100_000, notes=("Made on a Sunday.",)
+)
+"""The text encoder is larger than such a graph may be; the ECG encoder is not."""
 
 
 class TinyTower(nn.Module):
@@ -68,6 +71,27 @@ def test_an_image_graph_answers_as_its_tower_for_any_batch(tmp_path: Path) -> No
         np.testing.assert_allclose(answer["evidence"], evidence, atol=1e-5)
 
 
+class Blind(nn.Module):
+    """A tower without local vectors, for small images that are not square, with one output more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = TinyTower()
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, None, torch.Tensor]:
+        return self.inner(pixels)[0], None, pixels.mean(dim=(2, 3))
+
+
+def test_a_tower_without_local_vectors_gives_no_evidence(tmp_path: Path) -> None:
+    tower, path = Blind().eval(), tmp_path / "tower.onnx"
+    assert export_tower(tower, (3, 12, 20), path, further=["signature"]) == ("embedding", "signature")
+    given = torch.randn(3, 3, 12, 20)
+    answer = OnnxRunner(path, threads=1).run({"input": given.numpy()})
+    assert set(answer) == {"embedding", "signature"}
+    np.testing.assert_allclose(answer["embedding"], tower(given)[0].detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(answer["signature"], given.mean(dim=(2, 3)).numpy(), atol=1e-5)
+
+
 def test_a_text_graph_answers_as_its_tower_for_any_length(tmp_path: Path) -> None:
     tower = TinyText().eval()
     export_text(tower, tmp_path / "text.onnx")
@@ -104,6 +128,10 @@ def test_a_checkpoint_becomes_a_bundle_that_a_node_serves(checkpoint: Path, tmp_
     metrics = bundle.manifest.provenance.metrics
     assert [each["id"] for each in metrics["findings"]] == [entry.id for entry in bundle.findings]
     assert bundle.manifest.format == 2
+    assert bundle.manifest.text.weights == ("text.onnx.weights",)
+    assert bundle.manifest.encoders["ecg"].weights == ()
+    assert bundle.manifest.encoders["ecg"].evidence
+    assert metrics["parity"]["ecg"]["kept"]["recall"] >= 0.99
     catalogue = {spec.id for spec in findings_of("ecg") if spec.code is not None}
     assert {entry.id for entry in bundle.findings} == catalogue
     assert set(bundle.scope) == {"ecg"}
@@ -114,13 +142,14 @@ def test_a_checkpoint_becomes_a_bundle_that_a_node_serves(checkpoint: Path, tmp_
     assert "Made on a Sunday." in card
     assert metrics["sealed_by"] in card
     assert "Not a medical device" in card
+    figures = {each["id"]: each for each in metrics["findings"]}
     for entry in bundle.findings:
         assert f"`{entry.id}`" in card
         assert entry.disabled_because is None or entry.disabled_because in card
         if entry.measured is None or entry.operating_point is None:
             assert not entry.enabled
             continue
-        assert f"{entry.measured.auc:.3f}" in card
+        assert f"{figures[entry.id]['auc']['value']:.3f}" in card
         assert entry.measured.auc_ci[0] <= entry.measured.auc <= entry.measured.auc_ci[1]
         assert not entry.enabled or (
             entry.measured.auc >= LEAST_AUC and entry.measured.positives >= LEAST_POSITIVES

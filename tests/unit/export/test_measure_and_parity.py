@@ -22,7 +22,7 @@ from export.measure import (
     measure_silent,
     sealed,
 )
-from export.parity import centred_cosines, compare
+from export.parity import NEIGHBOURS, Kept, centred_cosines, check_single, compare, neighbours_kept
 from export.said import rate
 from m3bind.data.catalogue import findings_of
 from m3bind.data.examples import Example
@@ -269,10 +269,36 @@ def test_centred_cosine_is_not_flattered_by_a_shared_mean() -> None:
     np.testing.assert_allclose(centred_cosines(a, a), 1)
 
 
-def test_a_graph_that_differs_is_refused() -> None:
+def test_a_graph_that_differs_from_torch_is_refused() -> None:
     a = np.random.default_rng(10).standard_normal((10, 4)).astype(np.float32)
-    assert compare("a", a, a, a).difference == 0.0
+    assert check_single("a", a, a) == 0.0
     with pytest.raises(InferenceError, match="differs from torch"):
-        compare("a", a + 0.001, a, a)
-    with pytest.raises(InferenceError, match="mean-centred cosine"):
-        compare("a", a, a, a[::-1])
+        check_single("a", a, a + 0.001)
+
+
+def test_fewer_bits_may_cost_neither_cosine_nor_neighbours() -> None:
+    rng = np.random.default_rng(12)
+    a = rng.standard_normal((60, 8))
+    a /= np.linalg.norm(a, axis=1, keepdims=True)
+    same = compare("int8", a, a)
+    assert same.enough
+    assert (same.recall, same.overlap) == (1.0, 1.0)
+    assert not compare("int8", a, a[::-1]).enough
+    assert not Kept("int8", 0.98, 0.9, 1.0, 1.0).enough
+    assert not Kept("int8", 1.0, 1.0, 0.98, 1.0).enough
+    assert not Kept("int8", float("nan"), 1.0, 1.0, 1.0).enough
+
+
+def test_neighbours_are_those_of_the_plain_search() -> None:
+    rng = np.random.default_rng(13)
+    a, b = rng.standard_normal((2, 30, 6))
+    recall, overlap = neighbours_kept(a, b)
+
+    def nearest(rows: np.ndarray, i: int) -> list[int]:
+        others = [j for j in range(30) if j != i]
+        return sorted(others, key=lambda j: -float(rows[i] @ rows[j]))[:NEIGHBOURS]
+
+    found = [nearest(a, i)[0] in nearest(b, i) for i in range(30)]
+    both = [len(set(nearest(a, i)) & set(nearest(b, i))) / NEIGHBOURS for i in range(30)]
+    assert recall == pytest.approx(np.mean(found))
+    assert overlap == pytest.approx(np.mean(both))

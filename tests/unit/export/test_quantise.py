@@ -6,8 +6,10 @@ import pytest
 pytest.importorskip("onnx", reason="needs the train extra")
 from onnx import TensorProto, helper, load, numpy_helper, save
 
+from dicom_node.errors import BundleFormatError
 from dicom_node.inference.onnx import OnnxRunner
-from export.quantise import LEVELS, quantise, to_int8
+from export.large import weights_beside
+from export.quantise import LEVELS, PRECISIONS, Precision, quantise, to_int8
 
 pytestmark = pytest.mark.train
 
@@ -88,3 +90,45 @@ def test_a_channel_of_zeros_stays_zero() -> None:
     small, scale = to_int8(np.zeros((2, 3), np.float32), 1)
     assert not small.any()
     assert np.isfinite(scale).all()
+
+
+def test_half_precision_keeps_more_and_single_all(tmp_path: Path) -> None:
+    given = everything(tmp_path / "single.onnx")
+    right = OnnxRunner(tmp_path / "single.onnx", threads=1).run(given)
+    errors = []
+    for precision in PRECISIONS:
+        quantise(tmp_path / "single.onnx", tmp_path / f"{precision}.onnx", precision)
+        answer = OnnxRunner(tmp_path / f"{precision}.onnx", threads=1).run(given)
+        errors.append(max(float(np.abs(answer[name] - right[name]).max()) for name in right))
+    assert errors[0] > 5 * errors[1] > 0
+    assert errors[2] == 0
+    kinds = {t.name: t.data_type for t in load(tmp_path / "float16.onnx").graph.initializer}
+    assert kinds["conv_float16"] == kinds["words_float16"] == TensorProto.FLOAT16
+    sizes = [(tmp_path / f"{precision}.onnx").stat().st_size for precision in PRECISIONS]
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_graph_too_large_for_one_file_keeps_its_weights_beside(
+    tmp_path: Path, precision: Precision
+) -> None:
+    given = everything(tmp_path / "single.onnx")
+    small, large = tmp_path / "small.onnx", tmp_path / "large.onnx"
+    quantise(tmp_path / "single.onnx", small, precision)
+    for _ in range(2):  # writing again must not grow the file
+        quantise(tmp_path / "single.onnx", large, precision, largest=1000)
+    assert weights_beside(small) == ()
+    (beside,) = weights_beside(large)
+    assert beside == tmp_path / "large.onnx.weights"
+    assert large.stat().st_size < 0.3 * small.stat().st_size
+    assert beside.stat().st_size < small.stat().st_size
+    with pytest.raises(BundleFormatError, match=r"large\.onnx\.weights"):
+        OnnxRunner(large, threads=1)
+    answers = [
+        OnnxRunner(path, threads=1, weights=dict.fromkeys(weights_beside(path))).run(given)
+        for path in (small, large)
+    ]
+    for name, array in answers[0].items():
+        np.testing.assert_array_equal(array, answers[1][name])
+    quantise(large, tmp_path / "again.onnx", "float32")
+    assert weights_beside(tmp_path / "again.onnx") == ()
