@@ -34,7 +34,9 @@ from m3bind.snapshot import write_durably
 from m3bind.towers.base import TextTowerBase, VisualTower
 from m3bind.towers.ecg import EcgTower
 from m3bind.towers.image import ImageTower
+from m3bind.towers.load import check_modality, load_text, load_visual
 from m3bind.towers.student import Student
+from m3bind.towers.tables import LoadedTowerRecipe
 from m3bind.towers.text import HIDDEN, TextTower, load_tokenizer
 from m3bind.towers.waveform import WaveformTower
 
@@ -44,8 +46,12 @@ Tower = VisualTower
 
 
 def make_tower(recipe: ModalityRecipe, dimension: int, pretrained: bool) -> Tower:
-    """An image or waveform tower as the recipe describes it; `pretrained` starts from ImageNet."""
+    """An image or waveform tower as the recipe describes it; `pretrained` starts from ImageNet, or from what
+    the folder of a tower made elsewhere holds."""
     tower = recipe.tower
+    if isinstance(tower, LoadedTowerRecipe):
+        check_modality(recipe)
+        return load_visual(tower, recipe.reader, dimension, weights=pretrained)
     if isinstance(tower, EcgTowerRecipe):
         return EcgTower(dimension, tower.members, tower.dropout)
     if isinstance(tower, WaveformTowerRecipe):
@@ -53,8 +59,14 @@ def make_tower(recipe: ModalityRecipe, dimension: int, pretrained: bool) -> Towe
     return ImageTower(dimension, tower.trainable_from, pretrained, tower.taps)
 
 
-def make_text_tower(recipe: Recipe, pretrained: bool = True) -> TextTowerBase:
-    """One modality's own text tower (all six layers of MiniLM)."""
+def make_text_tower(recipe: Recipe, modality: str, pretrained: bool = True) -> TextTowerBase:
+    """One modality's own text tower: the one that came with its image tower, with its own tokenizer; all six
+    layers of MiniLM where none did."""
+    part = recipe.modalities[modality]
+    if isinstance(part.tower, LoadedTowerRecipe):
+        text = load_text(part.tower, part.reader, recipe.dimension, weights=pretrained)
+        if text is not None:
+            return text
     return TextTower(
         recipe.dimension,
         range(6),
@@ -108,7 +120,7 @@ def load_side_towers(recipe: Recipe, modality: str, stage: Path) -> tuple[Tower,
     """The two towers of one modality as a stage left them in its folder."""
     tower = make_tower(recipe.modalities[modality], recipe.dimension, pretrained=False)
     load_weights(tower, stage / f"image-{modality}.safetensors")
-    text = make_text_tower(recipe, pretrained=False)
+    text = make_text_tower(recipe, modality, pretrained=False)
     load_weights(text, stage / f"text-{modality}.safetensors")
     return tower.eval(), text.eval()
 

@@ -138,7 +138,7 @@ def pretrain_pair(
     )
     torch.manual_seed(seed)
     tower = make_tower(part, recipe.dimension, pretrained=True).to(where.team.device)
-    text = make_text_tower(recipe).to(where.team.device)
+    text = make_text_tower(recipe, modality).to(where.team.device)
     captions: Sequence[Caption] = training_captions(modality)
     bank = TextBank([c.text for c in captions], text)
     with where.team.first_then_others():

@@ -26,7 +26,8 @@ from m3bind.config import ImageTowerRecipe, ModalityRecipe, Recipe
 from m3bind.data.augment import augment_image
 from m3bind.data.examples import Example, file_digest
 from m3bind.loop import Progress, half_precision
-from m3bind.towers.image import ImageTower
+from m3bind.towers.base import VisualTower
+from m3bind.towers.tables import LoadedTowerRecipe
 
 BATCH = 32
 
@@ -47,7 +48,7 @@ def _sample_digest(part: ModalityRecipe, found: Sequence[Example], variants: int
     return digest.hexdigest()
 
 
-def _key(part: ModalityRecipe, found: Sequence[Example], variants: int, seed: int, tower: ImageTower) -> str:
+def _key(part: ModalityRecipe, found: Sequence[Example], variants: int, seed: int, tower: VisualTower) -> str:
     weights = hashlib.sha256()
     for name, value in tower.lower.state_dict().items():
         weights.update(name.encode())
@@ -68,7 +69,7 @@ def _key(part: ModalityRecipe, found: Sequence[Example], variants: int, seed: in
 def lower_maps(
     part: ModalityRecipe,
     found: Sequence[Example],
-    tower: ImageTower,
+    tower: VisualTower,
     *,
     variants: int,
     seed: int,
@@ -89,7 +90,7 @@ def lower_maps(
     return torch.from_numpy(np.load(path))
 
 
-def _session(tower: ImageTower, part: ModalityRecipe) -> onnxruntime.InferenceSession:
+def _session(tower: VisualTower, part: ModalityRecipe) -> onnxruntime.InferenceSession:
     """The frozen blocks in ONNX Runtime: four to ten times faster than here on a CPU, the same numbers."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter announces its successor
@@ -112,7 +113,7 @@ def _session(tower: ImageTower, part: ModalityRecipe) -> onnxruntime.InferenceSe
 
 
 def _compute(
-    part: ModalityRecipe, found: Sequence[Example], tower: ImageTower, variants: int, seed: int
+    part: ModalityRecipe, found: Sequence[Example], tower: VisualTower, variants: int, seed: int
 ) -> NDArray[np.float16]:
     step, session = compile_operations(part.preprocess), _session(tower, part)
     random = np.random.default_rng(seed)
@@ -128,7 +129,7 @@ def _compute(
     return np.concatenate(rows, axis=1)
 
 
-def pooled_features(tower: ImageTower, maps: Tensor) -> Tensor:
+def pooled_features(tower: VisualTower, maps: Tensor) -> Tensor:
     """(N, C, h, w) float16 maps through the upper blocks: (N, 1280) float32."""
     with torch.inference_mode(), half_precision():
         parts = [tower.pooled(maps[i : i + 128].float()).float() for i in range(0, len(maps), 128)]
@@ -137,7 +138,7 @@ def pooled_features(tower: ImageTower, maps: Tensor) -> Tensor:
 
 def variants_of(part: ModalityRecipe) -> int:
     """How many copies of each training image the recipe asks for."""
-    return part.tower.variants if isinstance(part.tower, ImageTowerRecipe) else 1
+    return part.tower.variants if isinstance(part.tower, (ImageTowerRecipe, LoadedTowerRecipe)) else 1
 
 
 def seed_of(recipe: Recipe, modality: str) -> int:

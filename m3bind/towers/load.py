@@ -85,7 +85,7 @@ def load_tower(
     )
 
 
-def check_modality(name: str, part: ModalityRecipe) -> None:
+def check_modality(part: ModalityRecipe) -> None:
     """Raise ConfigError where a recipe shows a loaded tower other images than it was trained on: another
     shape, or other means and deviations. The rest of `preprocess` is the recipe's to decide."""
     if not isinstance(part.tower, LoadedTowerRecipe):
@@ -93,14 +93,14 @@ def check_modality(name: str, part: ModalityRecipe) -> None:
     layout = read_layout(part.tower, part.reader)
     if tuple(part.input_shape) != layout.input_shape:
         raise ConfigError(
-            f"modalities.{name}.input_shape is {list(part.input_shape)}, but {layout.origin} takes "
+            f"input_shape of the modality is {list(part.input_shape)}, but {layout.origin} takes "
             f"{list(layout.input_shape)}."
         )
     wanted = [o.parameters for o in layout.preprocess if o.op == "normalise"]
     given = [o.parameters for o in part.preprocess if o.op == "normalise"]
     if wanted and given != wanted:
         raise ConfigError(
-            f"modalities.{name}.preprocess must end as {layout.origin} wants its images; write\n"
+            f"preprocess of the modality must end as {layout.origin} wants its images; write\n"
             f"{operations_toml(layout.preprocess)}"
         )
 

@@ -65,6 +65,19 @@ def still_batch_norms(module: nn.Module) -> None:
             part.eval()
 
 
+class Upper(nn.Module):
+    """The open stages of an encoder and its head: what lies between the frozen part and the projection."""
+
+    def __init__(self, stages: Sequence[nn.Module], head: nn.Module) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(*stages)
+        self.head = head
+
+    def forward(self, lower: Tensor) -> Tensor:
+        """The map that the head takes, (N, ...)."""
+        return cast(Tensor, self.stages(lower))
+
+
 class EncoderTower(VisualTower):
     """Encoder, head, projection. The first `frozen` stages of the encoder are `lower`, the others `upper`.
 
@@ -80,11 +93,11 @@ class EncoderTower(VisualTower):
         self.features = encoder.features
         self.dimension = int([m for m in projection if isinstance(m, nn.Linear)][-1].out_features)
         self.lower = nn.Sequential(*stages[:frozen]) if frozen else nn.Identity()
-        self.upper = nn.Sequential(*stages[frozen:])
-        self.head = encoder.head
+        self.upper: Upper = Upper(stages[frozen:], encoder.head)
         self.projection = projection
         self._linear = len(projection) == 1
-        self.lora_targets = LORA_TARGETS if isinstance(encoder, ViT) else ()
+        names = {name.split(".")[-1] for name, _ in self.upper.named_modules()}
+        self.lora_targets = LORA_TARGETS if set(LORA_TARGETS) <= names else ()
         self.lower.requires_grad_(False)
         self.eval()
 
@@ -96,7 +109,7 @@ class EncoderTower(VisualTower):
         return self
 
     def _head(self) -> Head:
-        return cast(Head, self.head)
+        return cast(Head, self.upper.head)
 
     def pooled(self, lower: Tensor) -> Tensor:
         """What `lower` gave to features (N, C)."""
@@ -115,8 +128,8 @@ class EncoderTower(VisualTower):
         return self._evidence(self.upper(lower))
 
     def trained(self) -> list[nn.Module]:
-        """The open stages and the head."""
-        return [self.upper, self.head]
+        """The open stages with the head."""
+        return [self.upper]
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embedding (N, D), unit norm, and evidence (N, h, w, D) or None."""

@@ -1,4 +1,4 @@
-"""A loaded tower serves every stage through the base classes alone: it trains, takes adapters, is exported."""
+"""A loaded tower serves every stage through the base classes: it trains, takes adapters, is exported."""
 
 import numpy as np
 import onnxruntime
@@ -147,12 +147,12 @@ def test_a_recipe_must_show_a_tower_what_it_knows(tmp_path):
     save_clip(tmp_path)
     table = TransformersTowerRecipe(kind="transformers-clip", path=str(tmp_path))
     loaded = load_tower(table, "retina", 12)
-    check_modality("xray", modality(table, loaded))
-    with pytest.raises(ConfigError, match=r"xray\.input_shape is \[3, 224, 224\]"):
-        check_modality("xray", modality(table, loaded, input_shape=(3, 224, 224)))
+    check_modality(modality(table, loaded))
+    with pytest.raises(ConfigError, match=r"input_shape of the modality is \[3, 224, 224\]"):
+        check_modality(modality(table, loaded, input_shape=(3, 224, 224)))
     plain = [Operation(op="channels_first").model_dump()]
     with pytest.raises(ConfigError, match=r"op = \"normalise\", mean = \[0\.48145466, 0\.4578275"):
-        check_modality("xray", modality(table, loaded, preprocess=plain))
+        check_modality(modality(table, loaded, preprocess=plain))
 
 
 def test_operations_are_told_as_a_recipe_reads_them(tmp_path):
