@@ -16,7 +16,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.decoders.coded import Coded, halved, shrink
-from dicom_node.pixels.decoders.registry import names_of
+from dicom_node.pixels.decoders.registry import DECODERS, names_of
 from dicom_node.pixels.ground import Loaded, count, number, text
 from dicom_node.pixels.quiet import parsing
 from dicom_node.pixels.streams import encoded_frames, inspect, native_frames
@@ -109,7 +109,7 @@ def _source(
         )
     if uid == DeflatedExplicitVRLittleEndian:
         return (shrink(frame, halvings) for frame in _deflated(loaded, indices))
-    if uid.is_encapsulated:
+    if uid in DECODERS or uid.is_encapsulated:
         return _encapsulated(loaded, uid, indices, frames, size, halvings)
     return (shrink(frame, halvings) for frame in _native(loaded, indices))
 

@@ -26,6 +26,7 @@ from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.decoders.by_pydicom import ByPydicom, plugins
 from dicom_node.pixels.decoders.coded import Coded, Decoder, Pixels, halved, shrink
 from dicom_node.pixels.decoders.dct import Dct
+from dicom_node.pixels.decoders.deflated_frame import DeflatedFrame
 from dicom_node.pixels.decoders.htj2k import HtJ2k
 from dicom_node.pixels.decoders.jpeg2000 import Jpeg2000
 from dicom_node.pixels.decoders.jpeg_lossless import JpegLossless
@@ -58,6 +59,7 @@ DECODERS: Mapping[str, Sequence[Decoder]] = MappingProxyType(
         HTJ2KLosslessRPCL: _HTJ2K,
         HTJ2K: _HTJ2K,
         RLELossless: (Rle(), ByPydicom()),
+        "1.2.840.10008.1.2.8.1": (DeflatedFrame(),),  # too young for pydicom's dictionary
     }
 )
 """By Transfer Syntax UID; a syntax that is not named is left to pydicom."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -177,3 +178,15 @@ def test_a_child_has_no_more_memory_than_it_was_given() -> None:
         with pytest.raises(UnreadableObjectError):
             tight(large, 0)
         np.testing.assert_array_equal(tight(FRAMES["RLE"], 0), GREY)
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(1, np.uint8), (8, np.uint8), (16, np.uint16)])
+def test_a_deflated_frame(bits: int, kind: type) -> None:
+    values = (GREY[:10, :13].astype(int) % 2**bits).astype(kind)
+    raw = np.packbits(values, bitorder="little").tobytes() if bits == 1 else values.tobytes()
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    data = packer.compress(raw) + packer.flush()
+    frame = replace(coded(data, "1.2.840.10008.1.2.8.1", values, bits), bits_allocated=bits)
+    np.testing.assert_array_equal(decode_here(frame, 0), values)
+    with pytest.raises((ValueError, zlib.error)):
+        decode_here(replace(frame, data=data[: len(data) // 2]), 0)
