@@ -50,7 +50,7 @@ def _cut(signal: Floats, strength: Mapping[str, float], random: np.random.Genera
     length = signal.shape[1]
     missing = random.uniform(0.0, MOST_MISSING) * (random.random() < strength.get("crop", 0.0))
     speed = np.exp(random.uniform(-1, 1) * strength.get("stretch", 0.0))
-    count = min(round(length * (1.0 - missing)), int((length - 1) / speed))
+    count = min(round(length * (1.0 - missing)), 1 + int((length - 1) / speed))
     begin = random.uniform(0.0, length - 1 - (count - 1) * speed)
     position = begin + np.arange(count) * speed
     left = np.minimum(position.astype(np.int64), length - 2)
@@ -59,7 +59,9 @@ def _cut(signal: Floats, strength: Mapping[str, float], random: np.random.Genera
     return piece, int(random.integers(0, length - count + 1)) if random.random() < 0.5 else 0
 
 
-def _disturb(signal: Floats, rate: float, strength: Mapping[str, float], random: np.random.Generator) -> Floats:
+def _disturb(
+    signal: Floats, rate: float, strength: Mapping[str, float], random: np.random.Generator
+) -> Floats:
     """(12, T) with another device's filter, gains and noise."""
     leads, length = signal.shape
     if random.random() < strength.get("smooth", 0.0):

@@ -232,7 +232,8 @@ def _lines(cell: str) -> list[str]:
 def _ludb_columns(line: Mapping[str, str]) -> dict[str, frozenset[str]]:
     """Statements without their details, except for the wall of an infarct (`wall?` where it may be one)."""
     columns = {
-        name: frozenset(_lines(line[name])) for name in ("Rhythms", "Conduction abnormalities", "Hypertrophies")
+        name: frozenset(_lines(line[name]))
+        for name in ("Rhythms", "Conduction abnormalities", "Hypertrophies")
     }
     kinds = [re.split("[:,]", text)[0] for text in _lines(line["Extrasystolies"])]
     columns["Extrasystolies"] = frozenset(kinds)
