@@ -3,9 +3,8 @@ have made them, and of strangers. No image of unclear licence is among them, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +12,13 @@ from numpy.typing import NDArray
 from dicom_node.bundle.manifest import Encoder
 from dicom_node.errors import InputError
 from dicom_node.inference.batching import MAX_BATCH
-from dicom_node.inference.onnx import OnnxRunner
 from dicom_node.inference.protocol import IMAGE_INPUT, SIGNATURE, Runner, as_floats
 from dicom_node.pixels.ops import Patch, compile_operations
 from export.encode import Say, spread
 from export.other_machines import other_machine
 from export.strangers import Stranger, strange_images, strange_records
 from m3bind.config import Recipe
-from m3bind.data.examples import Split, examples
+from m3bind.data.examples import Example, Split, examples
 
 Floats = NDArray[np.float32]
 
@@ -43,13 +41,12 @@ class ScopeData:
 
 
 def scope_data(
-    recipe: Recipe, modality: str, encoder: Encoder, graph: Path, say: Say, *, threads: int, most: int | None
+    recipe: Recipe, modality: str, encoder: Encoder, runner: Runner, say: Say, most: int | None = None
 ) -> ScopeData:
-    """Send everything through `graph`, whose output `signature` are still the features.
+    """Send everything through a graph whose output `signature` still is the features.
 
     `most` examples of a split and strangers of a kind, None for the numbers above.
     """
-    runner = OnnxRunner(graph, threads=threads)
     random = np.random.default_rng(SEED)
 
     def both(split: Split, plain: int) -> Floats:
@@ -62,26 +59,25 @@ def scope_data(
 
     own, calib = both("train", OWN), both("calib", ALTERED)
     each = min(OF_EACH_KIND, most or OF_EACH_KIND)
-    made = strangers_to(recipe, modality, encoder, "train", each, random)
+    others = [
+        example
+        for other in recipe.modalities
+        if other != modality
+        for example in spread(examples(recipe, other, "train"), OF_ANOTHER)
+    ]
+    made = strangers_to(encoder.reader, examples(recipe, modality, "train"), others, each, random)
     say(f"Scope of {modality}: {len(made)} strangers")
     seen, kept = features((one.patch for one in made), encoder, runner)
     return ScopeData(own, calib, seen, tuple(made[index].kind for index in kept))
 
 
 def strangers_to(
-    recipe: Recipe, modality: str, encoder: Encoder, split: Split, each: int, random: np.random.Generator
+    reader: str, own: Sequence[Example], others: Sequence[Example], each: int, random: np.random.Generator
 ) -> list[Stranger]:
-    """`each` strangers of every kind to an encoder, from the data of one split."""
-    own = examples(recipe, modality, split)
-    if encoder.reader == "ecg":
+    """`each` strangers of every kind to an encoder of `own` examples; `others` are of other modalities."""
+    if reader == "ecg":
         return strange_records(own, each, random)
-    others = [
-        example
-        for other in recipe.modalities
-        if other != modality
-        for example in spread(examples(recipe, other, split), OF_ANOTHER)
-    ]
-    return strange_images(encoder.reader, own, others, each, random)
+    return strange_images(reader, own, others, each, random)
 
 
 def features(patches: Iterable[Patch], encoder: Encoder, runner: Runner) -> tuple[Floats, list[int]]:

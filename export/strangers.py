@@ -38,14 +38,14 @@ def strange_images(
     """`each` of every kind for an image reader; `own` are examples of the encoder's modality, `others` of the
     rest. Twice as many of the kinds that come nearest: other bodies, and other modalities."""
     found = [
-        Stranger(kind, _as_read(draw(random), reader, random))
+        Stranger(kind, as_read(draw(random), reader, random))
         for kind, draw in ANYWHERE.items()
         for _ in range(each)
     ]
     for draw in BODIES.get(reader, ()):
-        found += [Stranger(OTHER_BODY, _as_read(draw(random), reader, random)) for _ in range(each)]
+        found += [Stranger(OTHER_BODY, as_read(draw(random), reader, random)) for _ in range(each)]
     for example in _some(others, 2 * each, random):
-        found.append(Stranger(OTHER_KIND, _as_read(_seen(example, random), reader, random)))
+        found.append(Stranger(OTHER_KIND, as_read(_seen(example, random), reader, random)))
     changes = DISTORTIONS.get(reader, ())
     for example in _some(own, each if changes else 0, random):
         change = changes[int(random.integers(len(changes)))]
@@ -143,7 +143,7 @@ def _some(examples: Sequence[Example], count: int, random: Random) -> list[Examp
     return [examples[i] for i in random.integers(len(examples), size=count)]
 
 
-def _as_read(values: Floats, reader: str, random: Random) -> Patch:
+def as_read(values: Floats, reader: str, random: Random) -> Patch:
     """A picture, 0 to 1 or (from below -1) in HU, as `reader` would hand it over."""
     in_hu = float(values.min()) < -1.0
     if reader == "ct":

@@ -3,40 +3,79 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the train extra")
 
-from dicom_node.findings.scope import ScopeStatistics, sample_scores
-from export.scope import EXPLAINED, KEPT, fit_scope
+from dicom_node.findings.scope import ScopeStatistics, distances, judge_scope, likenesses, sample_scores
+from dicom_node.records import ViewVectors
+from export.scope import KEPT, PARTS, entry_of, fit_signature
 
 pytestmark = pytest.mark.train
 
+R = 60
 
-def cloud(n: int, seed: int) -> np.ndarray:
-    """Points of 12 dimensions that vary along 4, and a little along the rest."""
+
+def home(n: int, seed: int) -> np.ndarray:
+    """Features that vary along ten of R dimensions, each on a scale of its own."""
     rng = np.random.default_rng(seed)
-    return (rng.standard_normal((n, 12)) * [1, 0.8, 0.6, 0.4, *[0.02] * 8] + 3).astype(np.float32)
+    basis = np.random.default_rng(0).standard_normal((10, R))
+    scales = np.linspace(0.1, 20, R)
+    return ((rng.standard_normal((n, 10)) @ basis + 0.3 * rng.standard_normal((n, R))) * scales + 5).astype(
+        np.float32
+    )
 
 
-def test_what_is_like_the_training_data_is_in_scope() -> None:
-    calib = cloud(400, 2)
-    known = ScopeStatistics.of(fit_scope(cloud(1000, 1), calib))
-    assert (sample_scores(calib, known) <= known.threshold).mean() == pytest.approx(KEPT, abs=0.005)
-    assert (sample_scores(cloud(2000, 3), known) <= known.threshold).mean() == pytest.approx(KEPT, abs=0.03)
+def strange(n: int, seed: int, kind: int) -> np.ndarray:
+    """The same, moved along one dimension of its own by kind."""
+    out = home(n, seed)
+    out[:, kind] += 12 * np.linspace(0.1, 20, R)[kind]
+    return out
 
 
-def test_what_leaves_the_training_datas_plane_is_out_of_scope() -> None:
-    known = ScopeStatistics.of(fit_scope(cloud(1000, 1), cloud(400, 2)))
-    strange = cloud(200, 4)
-    strange[:, 9] += 0.5
-    assert (sample_scores(strange, known) > known.threshold).mean() > 0.99
+def fitted():
+    strangers = np.concatenate([strange(150, 3, 7), strange(150, 4, 31)])
+    signature = fit_signature(home(400, 1), strangers, ["paper"] * 150 + ["noise"] * 150)
+    return signature, entry_of(signature.linear(home(300, 2)), signature)
 
 
-def test_components_are_orthonormal_and_as_many_as_needed() -> None:
-    entry = fit_scope(cloud(1000, 1), cloud(400, 2))
-    rows = np.array(entry.components)
-    np.testing.assert_allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-5)
-    variances = cloud(1000, 1).var(axis=0)
-    assert len(rows) <= 4
-    assert variances[: len(rows)].sum() / variances.sum() > EXPLAINED - 0.02
+def test_training_data_have_covariance_one_in_the_part_that_distance_measures() -> None:
+    signature, _ = fitted()
+    assert signature.parts == PARTS
+    assert signature.kinds == ("noise", "paper")
+    near = signature.linear(home(400, 1))[:, :PARTS]
+    np.testing.assert_allclose(near.mean(axis=0), 0, atol=1e-2)
+    covariance = np.cov(near, rowvar=False)
+    np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-2)
+    assert np.diag(covariance).max() == pytest.approx(1.0, abs=0.06)
 
 
-def test_few_examples_keep_few_components() -> None:
-    assert len(fit_scope(cloud(12, 1), cloud(12, 2)).components) == 2
+def test_the_odds_name_the_kind() -> None:
+    signature, entry = fitted()
+    known = ScopeStatistics.of(entry)
+    for kind, dimension in (("paper", 7), ("noise", 31)):
+        rows = signature.linear(strange(50, 9, dimension))
+        told = judge_scope("xray", ViewVectors(np.ones((50, 2), np.float32), None, rows), known)
+        assert told.reason is not None
+        assert kind in told.reason
+        assert (sample_scores(rows, known) > known.threshold).mean() >= 0.95
+    fresh = signature.linear(home(300, 8))
+    assert (sample_scores(fresh, known) <= known.threshold).mean() >= 0.94
+
+
+def test_what_is_unlike_every_kind_that_was_shown_is_far_all_the_same() -> None:
+    signature, entry = fitted()
+    known = ScopeStatistics.of(entry)
+    rows = signature.linear(home(50, 11) + 40 * np.random.default_rng(12).standard_normal((50, R)))
+    assert (distances(rows, known) > known.likeness.distance_limit).all()
+    assert (sample_scores(rows, known) > known.threshold).all()
+
+
+def test_the_threshold_keeps_what_it_says_of_the_calibration_data() -> None:
+    signature, entry = fitted()
+    calib = signature.linear(home(300, 2))
+    known = ScopeStatistics.of(entry)
+    assert (sample_scores(calib, known) <= known.threshold).mean() == pytest.approx(KEPT, abs=0.004)
+    assert entry.threshold >= 1.0
+    assert np.quantile(likenesses(calib, known), 0.97) == pytest.approx(entry.likeness.limit, rel=1e-3)
+
+
+def test_nothing_can_be_fitted_on_two() -> None:
+    with pytest.raises(ValueError, match="at least 3"):
+        fit_signature(home(2, 1), strange(9, 2, 3), ["x"] * 9)
