@@ -1,9 +1,10 @@
 """Cross-validation of one modality's own CLIP: the tower is trained anew for each fold, and the figures are
 those of all folds pooled, each example scored by a tower that has seen nothing of its group.
 
-For data sets that have no official split (LUDB), and for choosing settings without a look at `val`. Zero-shot
-as everywhere: a score is the cosine to a finding's prompts for less that to those against. Margins of towers
-trained apart have no common zero, so those of each fold are brought to ranks within it before they are pooled.
+For data sets that have no official split (LUDB), and for choosing settings without a look at `val`.
+Zero-shot as everywhere: a score is the cosine to a finding's prompts for less that to those against. Margins
+of towers trained apart have no common zero, so those of each fold are brought to ranks within it before they
+are pooled.
 """
 
 from __future__ import annotations
@@ -64,22 +65,18 @@ def folds(found: Sequence[Example], dataset: str, count: int, seed: int) -> list
 
 
 UNSPLIT = frozenset({"ludb"})
-"""Data sets whose val part was dealt here and not by their authors: a cross-validation may use all of them."""
+"""Data sets whose val part was dealt here, not by their authors: a cross-validation may use all of them."""
 
 
 def train_on(
-    recipe: Recipe, modality: str, found: Sequence[Example], where: Workplace
+    recipe: Recipe, modality: str, found: Sequence[Example], bank: TextBank, where: Workplace
 ) -> tuple[VisualTower, TextTowerBase]:
-    """What `pretrain` makes of a waveform modality, from these examples only."""
-    settings, part, seed = (
-        recipe.pretrain_of(modality),
-        recipe.modalities[modality],
-        seed_of(recipe, modality),
-    )
+    """What `pretrain` makes of a waveform modality, from these examples only; `bank` is `caption_bank`'s."""
+    settings, part = recipe.pretrain_of(modality), recipe.modalities[modality]
+    seed = seed_of(recipe, modality)
     torch.manual_seed(seed)
     tower = make_tower(part, recipe.dimension, pretrained=True)
     text = make_text_tower(recipe, modality)
-    captions = training_captions(modality)
     scale = nn.Parameter(torch.tensor(START_SCALE))
     signals = inputs(part, found)
     rate = signals.shape[2] / float(part.sampling["seconds"])
@@ -88,8 +85,8 @@ def train_on(
         tower,
         text,
         Waveforms(tower, signals, rate, part.augment),
-        Sampler(found, captions),
-        TextBank([c.text for c in captions], text),
+        Sampler(found, training_captions(modality)),
+        bank,
         trained_parts(tower, text, scale, settings, settings.waveform_lr),
         scale,
         settings.batch,
@@ -98,6 +95,11 @@ def train_on(
         None,
     )
     return tower, text
+
+
+def caption_bank(recipe: Recipe, modality: str) -> TextBank:
+    """The captions after the frozen layers, which are the same in every fold."""
+    return TextBank([c.text for c in training_captions(modality)], make_text_tower(recipe, modality))
 
 
 def embeddings(tower: VisualTower, signals: NDArray[np.float32]) -> Floats:
@@ -133,13 +135,14 @@ def cross_validate(
     part = recipe.modalities.get(modality)
     if part is None or part.reader != "ecg":
         raise ConfigError("Cross-validation is for waveforms (ecg): the other modalities have splits.")
+    bank = caption_bank(recipe, modality)
     held: list[Example] = []
     scores: list[Floats] = []
     for number, fold in enumerate(folds(examples(recipe, modality), dataset, count, seed)):
         where.progress(
             f"fold {number + 1} of {count}: {len(fold.train)} to train on, {len(fold.held)} held out"
         )
-        tower, text = train_on(recipe, modality, fold.train, where)
+        tower, text = train_on(recipe, modality, fold.train, bank, where)
         held += fold.held
         scores.append(ranks(margins(embeddings(tower, inputs(part, fold.held)), modality, text)))
     return pooled(recipe, modality, held, np.concatenate(scores))

@@ -1,4 +1,5 @@
-"""What the reports of PTB-XL tell beyond their codes: phrases kept as data (reports.toml), three languages."""
+"""What the reports of PTB-XL tell beyond their codes: phrases in three languages, kept as data
+(reports.toml)."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def shares(beats: Beats, weight: Tensor, places: int) -> Tensor:
 
 
 class ShapeNetwork(nn.Module):
-    """The usual beat (N, 12, 96) to (N, SHAPE_WIDTH); a wave's place in the beat matters, so nothing is pooled."""
+    """The usual beat (N, 12, 96) to (N, SHAPE_WIDTH). A wave's place matters, so nothing is pooled."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()

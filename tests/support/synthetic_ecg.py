@@ -6,7 +6,7 @@ RATE = 100
 
 
 def recording(times, *, p_wave=True, f_wave=0.0, noise=0.0, seconds=10.0, seed=0):
-    """(12, T) float32 mV with a QRS at each of `times` (s), a P wave 0.16 s before and a T wave 0.3 s after."""
+    """(12, T) float32 mV with a QRS at each of `times` (s), a P wave 0.16 s before, a T wave 0.3 s after."""
     random = np.random.default_rng(seed)
     t = np.arange(round(seconds * RATE)) / RATE
     leads = np.linspace(0.6, 1.2, 12)[:, None]
