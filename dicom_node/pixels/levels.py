@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,9 @@ class Level:
     """Geometry in pixels of the total pixel matrix (PS3.3 C.8.12.4)."""
 
     loaded: Loaded
+    parts: tuple[tuple[int, Loaded], ...]
+    """The objects that hold its frames, with the 0-based number of the first frame of each: several where the
+    image was sent as a concatenation (PS3.3 C.7.6.16.2.2.4)."""
     rows: int
     columns: int
     tile: tuple[int, int]
@@ -58,8 +63,53 @@ class Region:
     side: int
 
 
-def describe(loaded: Loaded) -> Level:
-    """The geometry of one instance. Raises InputError for labels, other colours and what cannot be placed."""
+def concatenations(series: Sequence[Loaded]) -> list[list[Loaded]]:
+    """The objects of a series, each alone, but the parts of one concatenation together and in order."""
+    joined: dict[str, list[Loaded]] = {}
+    for loaded in series:
+        key = text(loaded.header, "ConcatenationUID") or loaded.instance.sop_instance_uid
+        joined.setdefault(key, []).append(loaded)
+    return [sorted(parts, key=_offset) for parts in joined.values()]
+
+
+def _offset(loaded: Loaded) -> float:
+    """Concatenation Frame Offset Number (0020,9228), 0 where it is no part of a concatenation."""
+    return number(loaded.header, "ConcatenationFrameOffsetNumber") or 0.0
+
+
+def _parts(objects: Sequence[Loaded]) -> tuple[tuple[int, Loaded], ...]:
+    """Each object with its first frame. Raises UnreadableObjectError where parts are missing or overlap."""
+    if len(objects) == 1 and "ConcatenationUID" not in objects[0].header:
+        return ((0, objects[0]),)
+    total = number(objects[0].header, "InConcatenationTotalNumber")
+    first, placed = 0, []
+    for loaded in objects:
+        if _offset(loaded) != first:
+            raise UnreadableObjectError("concatenation", "Parts of the image are missing or come twice.")
+        placed.append((first, loaded))
+        first += frame_count(loaded)
+    if total is not None and total != len(objects):
+        raise UnreadableObjectError(
+            "concatenation", f"It was sent in {total:g} parts, and {len(objects)} are here."
+        )
+    return tuple(placed)
+
+
+def read_level(level: Level, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
+    """The frames of a level with these ascending 0-based numbers, whichever object holds them."""
+    ends = [first for first, _ in level.parts[1:]] + [sys.maxsize]
+    for (first, loaded), end in zip(level.parts, ends, strict=True):
+        own = [index - first for index in indices if first <= index < end]
+        if own:
+            yield from read_frames(loaded, own)
+
+
+def describe(*objects: Loaded) -> Level:
+    """The geometry of one image, which is one object or the parts of a concatenation, in order.
+
+    Raises InputError for labels, other colours and what cannot be placed.
+    """
+    loaded = objects[0]
     header = loaded.header
     kind = texts(header, "ImageType")
     flavour = kind[2] if len(kind) > 2 else ""
@@ -70,27 +120,26 @@ def describe(loaded: Loaded) -> Level:
         raise UnsupportedObjectError("image-type", "Its Image Type does not say VOLUME or THUMBNAIL.")
     if text(header, "PhotometricInterpretation").startswith("MONOCHROME"):
         raise UnsupportedObjectError("not-colour", "It is a grey-scale (fluorescence) slide.")
-    if "ConcatenationUID" in header:
-        raise UnsupportedObjectError(
-            "concatenation", "It is a part of an image that was sent in several parts."
-        )
     if number(header, "BitsAllocated") != 8:
         raise UnsupportedObjectError("bit-depth", "Slides of 8 bits per channel are read.")
     rows, columns = count(header, "TotalPixelMatrixRows"), count(header, "TotalPixelMatrixColumns")
     if max(rows, columns) > MAX_MATRIX:
         raise UnreadableObjectError("absurd-size", f"It claims a matrix of {rows} x {columns} pixels.")
     tile = frame_size(loaded)
+    parts = _parts(objects)
+    held = sum(frame_count(part) for part in objects)
     planes = count(header, "TotalPixelMatrixFocalPlanes", 1) * count(header, "NumberOfOpticalPaths", 1)
-    frames = None
+    frames: dict[tuple[int, int], int] | None = None
     if text(header, "DimensionOrganizationType") == "TILED_FULL":
         needed = -(-rows // tile[0]) * -(-columns // tile[1])
-        if frame_count(loaded) < needed:
-            raise UnreadableObjectError(
-                "missing-tiles", f"It should hold {needed} tiles, and holds {frame_count(loaded)}."
-            )
+        if held < needed:
+            raise UnreadableObjectError("missing-tiles", f"It should hold {needed} tiles, and holds {held}.")
     else:
-        frames = _sparse(loaded, tile)
-    return Level(loaded, rows, columns, tile, _microns(header), frames, planes, flavour == "THUMBNAIL")
+        frames = {}
+        for first, part in parts:
+            for place, index in _sparse(part, tile).items():
+                frames.setdefault(place, first + index)
+    return Level(loaded, parts, rows, columns, tile, _microns(header), frames, planes, flavour == "THUMBNAIL")
 
 
 def _microns(header: Dataset) -> float:
@@ -144,7 +193,7 @@ def read_regions(level: Level, regions: Sequence[Region]) -> Iterator[tuple[Regi
                 under.setdefault(frame, []).append((number_, row, column))
     canvases = [np.full((r.side, r.side, 3), WHITE, dtype=np.uint8) for r in regions]
     needed = sorted(under)
-    for frame, pixels in zip(needed, read_frames(level.loaded, needed), strict=True):
+    for frame, pixels in zip(needed, read_level(level, needed), strict=True):
         if pixels.ndim != 3 or pixels.dtype != np.uint8:
             raise UnsupportedObjectError("not-colour", "Its tiles are not RGB of 8 bits.")
         for number_, row, column in under[frame]:

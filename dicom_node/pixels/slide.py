@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.errors import InputError, UnreadableObjectError, UnsupportedObjectError
+from dicom_node.pixels.colour import to_srgb
 from dicom_node.pixels.ground import Loaded, Task, by_series, evenly, skipped
-from dicom_node.pixels.levels import Level, Region, describe, read_regions
+from dicom_node.pixels.levels import Level, Region, concatenations, describe, read_regions
 from dicom_node.pixels.ops import Patch, resize
 from dicom_node.pixels.parameters import Resize
 from dicom_node.pixels.tissue import TissueMap, find_tissue
@@ -43,25 +44,26 @@ def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
     unread: list[Skipped] = []
     for series in by_series(objects).values():
         levels: list[Level] = []
-        for loaded in series:
+        for parts in concatenations(series):
             try:
-                levels.append(describe(loaded))
+                levels.append(describe(*parts))
             except InputError as error:
-                unread.append(skipped(loaded.instance, error))
+                unread += [skipped(part.instance, error) for part in parts]
         if not levels:
             continue
         try:
             view = _read_slide(levels, task, wanted)
         except InputError as error:
-            unread += [skipped(level.loaded.instance, error) for level in levels]
+            unread += [skipped(part.instance, error) for level in levels for _, part in level.parts]
             continue
         views.append(view)
         used = {source.sop_instance_uid for source in view.sources}
         spare = UnsupportedObjectError("other-level", "Another level of this slide was nearer in resolution.")
         unread += [
-            skipped(level.loaded.instance, spare)
+            skipped(part.instance, spare)
             for level in levels
-            if level.loaded.instance.sop_instance_uid not in used
+            for _, part in level.parts
+            if part.instance.sop_instance_uid not in used
         ]
     return StudyRead(tuple(views), tuple(unread))
 
@@ -80,17 +82,21 @@ def _read_slide(levels: Sequence[Level], task: Task, wanted: _Wanted) -> View:
     side = max(1, round(wanted.tile * wanted.microns / level.microns))
     tissue = find_tissue(levels)
     regions, found = _choose(level, side, wanted.tiles, tissue)
+    convert, told = to_srgb(level.loaded.header)
     samples: list[Sample] = []
     for region, pixels in read_regions(level, regions):
-        samples.append(_sample(region, pixels, level, task, wanted.tile))
+        seen = pixels if convert is None else convert(pixels)
+        samples.append(_sample(region, seen, level, task, wanted.tile))
     notes = [
         f"{len(samples)} of {found} tiles with tissue were read at {level.microns:.3g} micrometres per pixel."
     ]
     if level.planes > 1:
         notes.append(f"The first of {level.planes} focal planes or optical paths was read.")
-    sources = [level.loaded.source]
+    if told is not None:
+        notes.append(told)
+    sources = [part.source for _, part in level.parts]
     if tissue.level is not level:
-        sources.append(tissue.level.loaded.source)
+        sources += [part.source for _, part in tissue.level.parts]
     return View(
         modality=task.modality,
         series_uid=level.loaded.instance.series_uid,

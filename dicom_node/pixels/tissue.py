@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.errors import UnsupportedObjectError
-from dicom_node.pixels.decode import read_frames
 from dicom_node.pixels.ground import evenly
-from dicom_node.pixels.levels import Level
+from dicom_node.pixels.levels import Level, read_level
 
 MIN_COLOUR = 20
 """Difference between the brightest and the darkest channel (of 255) of stained tissue. Glass, white and black
@@ -55,7 +54,7 @@ def find_tissue(levels: Sequence[Level]) -> TissueMap:
     matrix = np.zeros((-(-smallest.rows // cell[0]), -(-smallest.columns // cell[1])), dtype=np.float32)
     mask = np.zeros((down * height, across * width), dtype=bool) if whole else None
     for ((row, column), _), pixels in zip(
-        held, read_frames(smallest.loaded, [index for _, index in held]), strict=True
+        held, read_level(smallest, [index for _, index in held]), strict=True
     ):
         tissue = is_tissue(pixels)
         if mask is None:
