@@ -12,7 +12,7 @@ import typer
 
 from dicom_node.errors import M3BindError
 from m3bind.config import BundleRecipe, Recipe, load_recipe, shipped_recipes
-from m3bind.evaluate.cli import evaluate
+from m3bind.evaluate.cli import ablate, evaluate
 from m3bind.jobs import build_bundle, default_jobs, pretrain_in_parallel
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def distil(
 
 
 app.command()(evaluate)
+app.command()(ablate)
 
 
 @app.command()

@@ -1,26 +1,43 @@
 """The stages on towers small enough to train in seconds; what each promises is measured, not assumed."""
 
-from types import SimpleNamespace
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from m3bind.bind import Side, add_lora, bind_towers, merge_lora
+from m3bind.bind import add_lora, bind_towers, merge_lora
 from m3bind.checkpoint import BoundModel, load_checkpoint, make_student, make_text_tower, save_checkpoint
-from m3bind.config import load_recipe, parse_recipe
-from m3bind.data.captions import caption_pool
-from m3bind.data.catalogue import findings_of
-from m3bind.data.texts import TextBank
+from m3bind.config import DistilRecipe, StopRecipe, load_recipe, parse_recipe
+from m3bind.data.texts import TextBank, banks_of
 from m3bind.distil import distil_student, start_projection, teach
+from m3bind.held_out import HeldOut
 from m3bind.losses import alignment, imitation
 from m3bind.towers.text import minilm_tokenizer
 from m3bind.towers.waveform import WaveformTower
+from tests.support.toy_training import (
+    BIND,
+    CAPTIONS,
+    ToyTexts,
+    toy_captions,
+    toy_examples,
+    toy_place,
+    toy_sides,
+    train_toy_pair,
+)
 
 pytestmark = pytest.mark.train
 
-TEXTS = 24
-"""Captions per modality in these tests."""
+DISTIL = DistilRecipe(
+    steps=30, batch=8, images=8, contrastive_weight=0.1, lr=1e-2, weight_decay=0.0, warmup=2
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="module")
@@ -28,92 +45,173 @@ def recipe():
     raw = load_recipe("mini").model_dump(mode="json")
     raw["dimension"] = 16
     ecg = raw["modalities"]["ecg"]
-    ecg["tower"] |= {"widths": [8, 8], "dropout": 0.0}
-    raw["modalities"] = {"ecg": ecg, "retina": {**ecg, "datasets": ["idrid"]}}
-    raw["bind"] |= {"steps": 12, "batch": 6, "shared_texts": 8, "lora_lr": 3e-3, "projection_lr": 3e-3}
-    raw["distil"] |= {"steps": 10, "batch": 6, "images": 6, "lr": 1e-3}
+    ecg["tower"] = {"kind": "conv1d", "widths": [8, 8], "kernel": 7, "dropout": 0.0}
+    raw["modalities"] = {"ecg": ecg}
     return parse_recipe(raw, "test")
 
 
-@pytest.fixture
-def bound(recipe):
-    """Two modalities whose projections have nothing to do with each other, with made-up features."""
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    sides, texts = {}, []
-    random = np.random.default_rng(0)
-    for modality in recipe.modalities:
-        captions = caption_pool(modality)[:TEXTS]
-        labels = [
-            {f.id: int(random.integers(0, 2)) for f in findings_of(modality)} | {captions_id: i % 2}
-            for i, captions_id in enumerate([findings_of(modality)[0].id] * 16)
-        ]
-        found = [SimpleNamespace(modality=modality, dataset="d", labels=row) for row in labels]
-        tower = WaveformTower(recipe.dimension, (8, 8), 7, 0.0).eval()
-        features = torch.randn(1, 16, tower.features)
-        sides[modality] = Side(tower, make_text_tower(recipe), features, found, captions, len(texts))
-        texts += [c.text for c in captions]
-    bank = TextBank(texts, sides["ecg"].text, minilm_tokenizer(recipe.text.max_tokens))
-    return sides, bank
+def told(sides):
+    return [side.bank.embed(side.text) for side in sides.values()]
 
 
-def distance(sides, bank):
-    return float(alignment([bank.embed(side.text) for side in sides.values()]))
+def test_pretraining_makes_image_and_text_agree():
+    _, before = train_toy_pair(toy_place(), 1)
+    found, inputs = toy_examples()
+    pair, outcome = train_toy_pair(toy_place(), 60)
+    measure = HeldOut(found, toy_captions("ecg"), pair["text"])
+    with torch.no_grad():
+        images = pair["image"].project(pair["image"].pooled(inputs))
+        start = train_toy_pair(toy_place(), 1)[0]
+        images_before = start["image"].eval().project(start["image"].pooled(inputs))
+    captions = TextBank([c.text for c in toy_captions("ecg")], pair["text"])
+    after = measure.loss(images, captions.embed(pair["text"]), 10.0)
+    assert after < 0.97 * measure.loss(images_before, captions.embed(start["text"]), 10.0)
+    assert (outcome.steps, before.steps) == (60, 1)
 
 
 def test_lora_starts_as_nothing_and_merges_without_a_trace(recipe):
-    torch.manual_seed(0)
-    tower = make_text_tower(recipe)
-    bank = TextBank(["no pneumonia", "pneumonia"], tower, minilm_tokenizer(16))
+    tower = make_text_tower(recipe, next(iter(recipe.modalities)))
+    bank = TextBank(["no pneumonia", "pneumonia"], tower)
     before, keys = bank.embed(tower), list(tower.state_dict())
-    add_lora(tower, recipe.bind)
+    add_lora(tower.upper, tower.lora_targets, BIND)
     assert torch.allclose(before, bank.embed(tower.eval()), atol=1e-6)
-    trained = [n for n, p in tower.named_parameters() if p.requires_grad]
-    assert all("lora_" in n or n.startswith("projection") for n in trained)
-    assert {n.split(".")[-4] for n in trained if "lora_" in n} <= {"query", "value"}
+    trained = [n for n, p in tower.upper.named_parameters() if p.requires_grad]
+    assert trained
+    assert all("lora_" in n for n in trained)
+    assert {n.split(".")[-4] for n in trained} == {"query", "value"}
     for name, parameter in tower.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     adapted = bank.embed(tower)
-    merge_lora(tower)
+    merge_lora(tower.upper)
     assert list(tower.state_dict()) == keys
     assert torch.allclose(adapted, bank.embed(tower), atol=1e-5)
     assert not torch.allclose(before, adapted, atol=1e-3)
 
 
-def test_bind_brings_the_text_towers_together(recipe, bound):
-    sides, bank = bound
-    before = distance(sides, bank)
-    bind_towers(sides, bank, recipe.bind, seed=0, progress=lambda _: None)
-    assert distance(sides, bank) < 0.7 * before
+@pytest.mark.parametrize("live", [False, True])
+def test_bind_brings_the_text_towers_together(live):
+    sides = toy_sides(live)
+    before = float(alignment(told(sides)))
+    bodies = {m: [p.clone() for p in s.tower.trained()[0].parameters()] for m, s in sides.items()}
+    keys = {m: list(s.tower.state_dict()) for m, s in sides.items()}
+    bind_towers(sides, BIND.model_copy(update={"steps": 40}), 0, toy_place())
+    assert float(alignment(told(sides))) < 0.5 * before
+    for modality, side in sides.items():
+        assert list(side.tower.state_dict()) == keys[modality]  # adapters are merged
+        moved = [
+            not torch.equal(a, b)
+            for a, b in zip(bodies[modality], side.tower.trained()[0].parameters(), strict=True)
+        ]
+        assert any(moved) == live  # a body without query and value stays as it was
+        assert not any(p.requires_grad for p in side.tower.parameters())
 
 
-def test_distil_makes_the_student_follow_its_teachers(recipe, bound):
-    sides, bank = bound
-    student = make_student(recipe)
-    student_bank = TextBank(bank.texts, student, minilm_tokenizer(recipe.text.max_tokens))
-    told, mean = teach(sides, bank)
-    start_projection(student_bank, student, mean)
-    own = {m: slice(s.first_text, s.first_text + len(s.captions)) for m, s in sides.items()}
+def test_without_rank_only_projections_move():
+    sides = toy_sides()
+    body = [p.clone() for p in sides["ecg"].text.upper.parameters()]
+    bind_towers(sides, BIND.model_copy(update={"rank": 0, "steps": 3}), 0, toy_place())
+    assert all(torch.equal(a, b) for a, b in zip(body, sides["ecg"].text.upper.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("measure", ["auc", "loss"])
+def test_bind_and_distil_can_stop_early(measure):
+    sides = toy_sides()
+    stop = StopRecipe(measure=measure, every=2, patience=1)
+    for modality, side in sides.items():
+        found, _ = toy_examples(modality)
+        held_out = HeldOut(found, side.captions, side.text)
+        sides[modality] = replace(side, watched=(side.images, held_out, len(found)))
+    settings = BIND.model_copy(update={"steps": 400, "stop": stop, "lora_lr": 0.3, "projection_lr": 0.3})
+    outcome = bind_towers(sides, settings, 0, toy_place())
+    assert outcome.steps < 400
+    assert outcome.best_step in range(2, outcome.steps + 1, 2)
+    student = ToyTexts()
+    bank = TextBank(next(iter(sides.values())).bank.texts, student)
+    outcome = distil_student(
+        student,
+        bank,
+        sides,
+        DISTIL.model_copy(update={"steps": 400, "stop": stop, "lr": 0.3}),
+        0,
+        toy_place(),
+    )
+    assert outcome.steps < 400
+
+
+def test_each_tower_reads_with_its_own_tokenizer():
+    texts = ["no effusion", "effusion"]
+    one, other = ToyTexts(), ToyTexts(offset=3)
+    other.load_state_dict(one.state_dict())
+    twin = ToyTexts()
+    twin.load_state_dict(one.state_dict())
+    banks = banks_of(texts, {"a": one, "b": other, "c": twin})
+    assert banks["a"] is banks["c"]
+    assert banks["a"] is not banks["b"]
+    for bank, tower in ((banks["a"], one), (banks["b"], other)):
+        assert torch.allclose(bank.embed(tower), tower(**tower.tokenize(texts)), atol=1e-6)
+    with torch.no_grad():
+        twin.words.weight += 1.0
+    assert len({id(b) for b in banks_of(texts, {"a": one, "c": twin}).values()}) == 2
+
+
+def test_a_bank_gives_what_the_tower_gives_whatever_stands_beside(recipe):
+    tower = make_text_tower(recipe, next(iter(recipe.modalities)))
+    texts = ["No pneumonia.", "A rather long sentence about an effusion on the left side.", "Normal."]
+    bank = TextBank(texts, tower)
+    with torch.no_grad():
+        whole = tower(**tower.tokenize(texts))
+    assert torch.allclose(bank.embed(tower), whole, atol=1e-5)
+    assert torch.allclose(bank.embed(tower, np.array([2, 0])), whole[[2, 0]], atol=1e-5)
+
+
+def test_distil_makes_the_student_follow_its_teachers():
+    sides = toy_sides()
+    student = ToyTexts()
+    bank = TextBank(next(iter(sides.values())).bank.texts, student)
+    taught, mean = teach(sides)
 
     def away():
-        said = student_bank.embed(student)
-        return float(np.mean([float(imitation(said[i], told[m][i])) for m, i in own.items()]))
+        said = bank.embed(student)
+        own = [said[s.caption_indices()] for s in sides.values()]
+        right = [taught[m][s.caption_indices()] for m, s in sides.items()]
+        return float(np.mean([float(imitation(a, b)) for a, b in zip(own, right, strict=True)]))
 
-    before = away()
-    for side in sides.values():
-        side.tower.requires_grad_(False)
-    distil_student(student, sides, bank, student_bank, recipe.distil, 0, lambda _: None)
-    assert away() < 0.8 * before
+    at_random = away()
+    start_projection(bank, student, mean)
+    started = away()
+    assert started < at_random
+    distil_student(student, bank, sides, DISTIL, 0, toy_place())
+    assert away() < 0.9 * started
 
 
-def test_a_checkpoint_comes_back_as_it_was(recipe, bound, tmp_path):
-    sides, _ = bound
+@pytest.mark.parametrize("width", [64, 384, 416])
+def test_a_student_has_any_width(recipe, width):
+    raw = recipe.model_dump(mode="json")
+    raw["text"] |= {"student_width": width, "student_layers": [0, 5]}
+    student = make_student(parse_recipe(raw, "test"))
+    words = student.tokenize(["pneumonia", "no pneumonia at all"])
+    hidden = student.hidden(**words)
+    assert hidden.shape == (2, 4 + 2, width)
+    assert student(**words).shape == (2, 16)
+    assert len(student.layers()) in (0, 2)
+    if width != 384:  # words that are near each other in MiniLM start near each other
+        ids = student.tokenize(["pneumonia effusion table"])["input_ids"][0, 1:-1]
+        vectors = student.embeddings.word_embeddings.weight[ids]
+        origin = make_text_tower(recipe, next(iter(recipe.modalities))).embeddings.word_embeddings.weight[ids]
+        similar = torch.nn.functional.cosine_similarity
+        assert similar(vectors[0], vectors[-1], dim=0) == pytest.approx(
+            float(similar(origin[0], origin[-1], dim=0)), abs=0.35 if width < 384 else 1e-3
+        )
+
+
+def test_a_checkpoint_comes_back_as_it_was(recipe, tmp_path):
+    tower = WaveformTower(16, (8, 8), 7, 0.0).eval()
     tokenizer = minilm_tokenizer(recipe.text.max_tokens)
-    images = {m: side.tower for m, side in sides.items()}
-    model = BoundModel(recipe, images, make_student(recipe), tokenizer, "abc", ("some data",))
+    model = BoundModel(recipe, {"ecg": tower}, make_student(recipe), tokenizer, "abc", ("some data",))
     save_checkpoint(model, tmp_path)
-    assert not list(tmp_path.glob("*.pt")) + list(tmp_path.glob("*.pkl"))
+    assert {p.suffix for p in tmp_path.rglob("*") if p.is_file()} == {".safetensors", ".json"}
+    assert json.loads((tmp_path / "config.json").read_text())["recipe"] == recipe.model_dump(mode="json")
     back = load_checkpoint(tmp_path)
     assert back.recipe == recipe
     assert back.data == ("some data",)
@@ -121,7 +219,11 @@ def test_a_checkpoint_comes_back_as_it_was(recipe, bound, tmp_path):
     ids = torch.tensor([[101, 2053, 102]])
     with torch.inference_mode():
         embedding, evidence = back.images["ecg"](signal)
-        assert torch.equal(embedding, images["ecg"](signal)[0])
+        assert torch.equal(embedding, tower(signal)[0])
         assert evidence.shape == (2, 1, 250, 16)
         assert torch.equal(back.text(ids, torch.ones_like(ids)), model.text(ids, torch.ones_like(ids)))
     assert not any(p.requires_grad for p in back.text.parameters())
+
+
+def test_there_are_as_many_captions_as_the_toys_say():
+    assert len(toy_captions("retina")) == CAPTIONS
