@@ -1,7 +1,5 @@
-"""A loaded tower serves every stage through the base classes: it trains, takes adapters, is exported."""
+"""A loaded tower serves every stage through the base classes alone: it trains and takes adapters."""
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -9,7 +7,6 @@ from peft.tuners.lora import LoraLayer
 
 from dicom_node.bundle.manifest import Operation
 from dicom_node.errors import ConfigError
-from export.graphs import export_text, export_tower
 from m3bind.config import ModalityRecipe
 from m3bind.losses import contrastive
 from m3bind.towers.load import check_modality, load_tower, operations_toml
@@ -104,30 +101,6 @@ def test_adapters_train_and_merge_into_the_same_answers(loaded):
         assert (list(loaded.visual.state_dict()), list(loaded.text.state_dict())) == names
         assert torch.allclose(loaded.visual(PIXELS)[0], images, atol=1e-5)
         assert torch.allclose(loaded.text(**told), texts, atol=1e-5)
-
-
-def outputs_of(path, **inputs):
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    answers = session.run(None, {k: v.numpy() for k, v in inputs.items()})
-    return dict(zip([o.name for o in session.get_outputs()], answers, strict=True))
-
-
-def test_both_towers_are_exported(tmp_path):
-    """For any number of images and texts; the student alone goes into a bundle, but any text tower could."""
-    save_clip(tmp_path)
-    table = TransformersTowerRecipe(kind="transformers-clip", path=str(tmp_path))
-    loaded = load_tower(table, "retina", 12)
-    export_tower(loaded.visual, (3, 32, 32), tmp_path / "image.onnx")
-    export_text(loaded.text, tmp_path / "text.onnx")
-    told = loaded.text.tokenize(TEXTS)
-    images = outputs_of(tmp_path / "image.onnx", input=PIXELS)
-    texts = outputs_of(tmp_path / "text.onnx", **told)
-    with torch.inference_mode():
-        embedding, evidence = loaded.visual(PIXELS)
-        assert evidence is None
-        assert set(images) == {"embedding"}  # no evidence is made up
-        assert np.allclose(images["embedding"], embedding.numpy(), atol=1e-5)
-        assert np.allclose(texts["embedding"], loaded.text(**told).numpy(), atol=1e-5)
 
 
 def modality(table, loaded, **change):
