@@ -63,6 +63,7 @@ class Data:
     pool: Rows
     """Examples of the training part, see `support_pool`."""
     captions: tuple[Caption, ...]
+    """Those that say what is there, see `says_what_is`."""
     weights: Floats
     """(R, N) of bootstrap samples of `val`, whole groups being drawn: one draw for every figure, so that
     figures of two systems can be compared sample by sample."""
@@ -120,10 +121,17 @@ def support_pool(found: Sequence[Example], ids: Sequence[str]) -> list[Example]:
     return [ranked[i] for i in sorted(chosen)]
 
 
+def says_what_is(caption: Caption, illnesses: Sequence[str]) -> bool:
+    """Whether a caption states only what is present, or that every illness is absent (normal)."""
+    if 1 in caption.states.values():
+        return 0 not in caption.states.values()
+    return all(caption.states.get(i) == 0 for i in illnesses)
+
+
 def load_data(recipe: Recipe, modality: str) -> Data:
     """Examples, labels, captions and bootstrap of one modality; no image is read."""
     specs = findings_of(modality)
-    ids = [s.id for s in specs]
+    ids, illnesses = [s.id for s in specs], [s.id for s in specs if s.illness]
     val = Rows.of(examples(recipe, modality, "val"), ids)
     return Data(
         modality=modality,
@@ -131,7 +139,7 @@ def load_data(recipe: Recipe, modality: str) -> Data:
         val=val,
         calib=Rows.of(examples(recipe, modality, "calib"), ids),
         pool=Rows.of(support_pool(examples(recipe, modality, "train"), ids), ids),
-        captions=caption_pool(modality),
+        captions=tuple(c for c in caption_pool(modality) if says_what_is(c, illnesses)),
         weights=resampled_weights(val.groups, recipe.evaluate.bootstrap, seed=0),
     )
 

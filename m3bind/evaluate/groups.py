@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.errors import ConfigError
-from m3bind.data.catalogue import Labels, illnesses_of, load_findings
+from m3bind.data.catalogue import FindingSpec, Labels, illnesses_of, load_findings
 from m3bind.data.examples import Example
 
 NORMAL = "normal"
@@ -47,10 +47,9 @@ def load_groups() -> tuple[Group, ...]:
     return parse_groups(tomllib.loads(text), [f.id for f in load_findings()])
 
 
-def is_normal(modality: str, labels: Labels) -> bool | None:
-    """False where an illness is present; True where every one is known to be absent, or a general one is
-    (who has any other has that one too); None where nobody knows."""
-    illnesses = illnesses_of(modality)
+def is_normal(illnesses: Sequence[FindingSpec], labels: Labels) -> bool | None:
+    """By the illnesses of a modality: False where one is present; True where every one is known to be absent,
+    or a general one is (who has any other has that one too); None where nobody knows."""
     values = [labels.get(f.id) for f in illnesses]
     if 1 in values:
         return False
@@ -69,8 +68,9 @@ def is_in(group: Group, modality: str, labels: Labels) -> bool | None:
 
 def membership(modality: str, found: Sequence[Example], groups: Sequence[Group]) -> NDArray[np.int8]:
     """(N, 1 + G): 1 in the group, 0 not in it, -1 not known; the first column is normality."""
+    illnesses = illnesses_of(modality)
     rows = [
-        [is_normal(modality, e.labels), *(is_in(group, modality, e.labels) for group in groups)]
+        [is_normal(illnesses, e.labels), *(is_in(group, modality, e.labels) for group in groups)]
         for e in found
     ]
     told = [[-1 if value is None else int(value) for value in row] for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3bind.checkpoint import load_checkpoint
+from m3bind.commit import commit_of_code
 from m3bind.config import Recipe
 from m3bind.evaluate.cross_modal import cross_modal
 from m3bind.evaluate.embedded import Data, Embedded, embed, load_data
@@ -114,6 +116,7 @@ def evaluate(work: Path, cache: Path, progress: Progress, command: str = "m3bind
         "recipe": {"name": recipe.name, "version": recipe.version},
         "command": command,
         "commit": model.commit,
+        "measured_by": commit_of_code(("m3bind",)),
         "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "split": "val",
         "bootstrap": recipe.evaluate.bootstrap,
@@ -145,8 +148,18 @@ def evaluate(work: Path, cache: Path, progress: Progress, command: str = "m3bind
         "wall": round(time.monotonic() - began),
         "processor": round(time.process_time() - at_work),
     }
+    told = _plain(told)
     (work / "evaluation.json").write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", "utf-8")
     return told
+
+
+def _plain(told: Any) -> Any:
+    """JSON has no nan: a figure that does not exist is null."""
+    if isinstance(told, dict):
+        return {str(k): _plain(v) for k, v in told.items()}
+    if isinstance(told, list):
+        return [_plain(v) for v in told]
+    return None if isinstance(told, float) and math.isnan(told) else told
 
 
 def _counts(data: Data) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Retrieval between images and captions.
 
-A candidate caption says what is there: it states a finding present, or that all is normal. (That something
-is absent is true of nearly every image; such captions would make every figure near 1.) Beside an image a
+A candidate caption says what is there: it states findings present, or that all is normal. (That something is
+absent is true of nearly every image; captions that deny would bring every figure near 1.) Beside an image a
 caption is true, false, or undecided where labels do not tell; the undecided are no candidates of that image.
 An image has several true captions, worded differently.
 
@@ -23,12 +23,6 @@ from m3bind.metrics import expected_hits_at, hits_at, interval, mean_draws, resa
 
 Floats = NDArray[np.float64]
 RANKS = (1, 5, 10)
-
-
-def saying(states: NDArray[np.int8], illness: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(M,) whether a caption with these states (M, F) says what is there: something present, or every illness
-    (columns marked in (F,)) absent."""
-    return np.asarray((states == 1).any(axis=1) | (states[:, illness] == 0).all(axis=1))
 
 
 def _figures(
@@ -59,10 +53,9 @@ def image_text(data: Data, seen: Embedded, repeats: int) -> dict[str, Any]:
     """Both directions of one modality on val; the interval resamples patients, or statements (captions that
     say the same)."""
     states = state_matrix(data.captions, data.val.ids)
-    kept = saying(states, np.asarray([s.illness for s in data.specs]))
-    relations = relation(data.val.labels, states[kept])
-    similarity = seen.val @ seen.captions[kept].T
-    same = np.unique(states[kept], axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    relations = relation(data.val.labels, states)
+    similarity = seen.val @ seen.captions.T
+    same = np.unique(states, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
     return {
         "image_to_text": _figures(similarity, relations, data.val.groups, repeats),
         "text_to_image": _figures(similarity.T, relations.T, same, repeats),

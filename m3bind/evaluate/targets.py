@@ -85,7 +85,7 @@ def truth(target: Target, data: Data, finding: str) -> Ints:
     """(N,) of 1, 0 and -1 (not part of the task)."""
     labels = data.val.label(finding)
     if target.negative == "normal":
-        normal = np.asarray([is_normal(data.modality, e.labels) is True for e in data.val.found])
+        normal = np.asarray([is_normal(data.illnesses, e.labels) is True for e in data.val.found])
         labels = np.where(labels == 1, 1, np.where(normal, 0, -1))
     return np.where(_inside(target, data), labels, -1).astype(np.int64)
 

@@ -1,55 +1,45 @@
-"""Retrieval figures on vectors whose answer is known."""
+"""Retrieval between images and captions, on vectors whose answer is known."""
 
-from types import SimpleNamespace
+import dataclasses
 
 import numpy as np
 import pytest
 
-from m3bind.data.captions import caption_pool
-from m3bind.data.catalogue import findings_of
-from m3bind.evaluate.retrieval import cross_modal, group_of, image_to_text
+from m3bind.data.captions import Caption
+from m3bind.evaluate.embedded import says_what_is
+from m3bind.evaluate.retrieval import image_text
 
 pytestmark = pytest.mark.train
 
 
-def labelled(modality, **present):
-    labels = {f.id: 0 for f in findings_of(modality)}
-    labels |= {f"{modality}.{name}": value for name, value in present.items()}
-    return SimpleNamespace(modality=modality, labels=labels)
+def test_only_captions_that_say_what_is_there_are_candidates():
+    ills = ["ct.a", "ct.b"]
+    assert says_what_is(Caption("a", {"ct.a": 1}), ills)
+    assert says_what_is(Caption("normal", {"ct.a": 0, "ct.b": 0}), ills)
+    assert not says_what_is(Caption("no a", {"ct.a": 0}), ills)
+    assert not says_what_is(Caption("a, no b", {"ct.a": 1, "ct.b": 0}), ills)
 
 
-def test_groups_by_labels():
-    assert group_of("ct", labelled("ct").labels) == "normal"
-    assert group_of("ct", labelled("ct", malignant_tumour=1).labels) == "malignant tumour"
-    assert group_of("ct", labelled("ct", benign_nodule=1).labels) is None
-    assert group_of("pathology", labelled("pathology", colon=1).labels) == "normal"
-    assert group_of("ct", {"ct.malignant_tumour": None}) is None
+def test_images_find_true_captions_and_captions_true_images(world):
+    data, seen = world
+    told = image_text(data["ct"], seen["ct"], 50)
+    for way in ("image_to_text", "text_to_image"):
+        assert told[way]["R@1"]["value"] == 1.0
+        assert 0 < told[way]["R@1"]["chance"] < 1
+        assert told[way]["R@1"]["low"] == 1.0
+    assert told["image_to_text"]["queries"] == 48
+    assert told["image_to_text"]["true_per_query"] > 1
 
 
-def test_cross_modal_retrieval_is_perfect_when_bound_and_chance_when_not():
-    random = np.random.default_rng(0)
-    sick = np.tile([0, 1], 40)
-    found = {
-        "ct": [labelled("ct", malignant_tumour=int(s)) for s in sick],
-        "pathology": [labelled("pathology", adenocarcinoma=int(s)) for s in sick],
-    }
-    bound = np.eye(8)[0] * (2.0 * sick[:, None] - 1) + random.normal(size=(80, 8)) * 0.05
-    told = cross_modal({"ct": bound, "pathology": bound + 3.0}, found)
-    assert told["mean"] > 0.99
-    assert "ct to pathology: malignant tumour" in told["pairs"]
-    unbound = cross_modal({"ct": bound, "pathology": random.normal(size=(80, 8))}, found)
-    assert 0.35 < unbound["mean"] < 0.65
+def test_turned_images_find_nothing_at_first(apart):
+    data, seen = apart
+    told = image_text(data["pathology"], seen["pathology"], 50)["image_to_text"]
+    assert told["R@1"]["value"] == 0.0
+    assert told["R@1"]["value"] <= told["R@5"]["value"] <= told["R@10"]["value"]
 
 
-def test_image_to_text_finds_true_captions():
-    captions = caption_pool("ct")
-    found = [labelled("ct", malignant_tumour=1), labelled("ct")]
-    states = np.array([[c.states.get(f.id, -1) for f in findings_of("ct")] for c in captions])
-    labels = np.array([[1, 0], [0, 0]])
-    agrees = np.array(
-        [[all(s in (-1, v) for s, v in zip(c, row, strict=True)) for c in states] for row in labels]
-    )
-    texts = np.eye(len(captions))
-    told = image_to_text(agrees.astype(float), texts, found, captions)
-    assert told["precision@5"] == 1.0
-    assert 0 < told["chance"] < 1
+def test_without_candidates_nothing_is_told(world):
+    data, seen = world
+    none = dataclasses.replace(data["ct"], captions=data["ct"].captions[:1])
+    shown = dataclasses.replace(seen["ct"], captions=np.eye(8)[:1])
+    assert "R@1" not in image_text(none, shown, 10)["image_to_text"]

@@ -1,0 +1,33 @@
+"""Figures as text, and tables of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Told = Mapping[str, Any]
+
+
+def number(value: float | None) -> str:
+    """.912, 1.000, -.031, or a dash for what there is not."""
+    if value is None:
+        return "-"
+    text = f"{value:.3f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
+
+
+def with_interval(figure: Told | None) -> str:
+    """.912 (.850-.961)."""
+    if figure is None or figure.get("value") is None:
+        return "-"
+    return f"{number(figure['value'])} ({number(figure['low'])} to {number(figure['high'])})"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table."""
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
