@@ -24,8 +24,11 @@ from m3bind.loop import Measure, Outcome, Part, Plan, Workplace, train
 from m3bind.losses import contrastive, imitation
 from m3bind.towers.base import TextTowerBase
 
+Taught = tuple[dict[str, Tensor], Tensor]
+"""(M, D) per modality, and (M, D) of all."""
 
-def teach(sides: Mapping[str, Side]) -> tuple[dict[str, Tensor], Tensor]:
+
+def teach(sides: Mapping[str, Side]) -> Taught:
     """What the bound towers say of every text: (M, D) per modality, and the mean direction of all, (M, D)."""
     told = {modality: side.bank.embed(side.text) for modality, side in sides.items()}
     mean = torch.stack(list(told.values())).mean(dim=0)
@@ -38,8 +41,9 @@ def _losses(
     sides: Mapping[str, Side],
     settings: DistilRecipe,
     where: Workplace,
+    taught: Taught,
 ) -> Callable[[np.random.Generator], dict[str, Tensor]]:
-    told, mean = teach(sides)
+    told, mean = taught
     samplers = {m: Sampler(s.found, s.captions, s.balance) for m, s in sides.items()}
     scale = math.exp(SCALE)
 
@@ -92,7 +96,6 @@ def _measure(
         return None
 
     def measure() -> float:
-        student.eval()
         told = []
         with torch.no_grad():
             for side in sides.values():
@@ -106,7 +109,6 @@ def _measure(
                 else:
                     captions = bank.embed(student, side.caption_indices())
                     told.append(held_out.loss(seen, captions, math.exp(SCALE)))
-        student.train()
         return float(np.mean(told))
 
     return measure
@@ -119,16 +121,18 @@ def distil_student(
     settings: DistilRecipe,
     seed: int,
     where: Workplace,
+    taught: Taught,
 ) -> Outcome:
-    """Train the student in place. `bank` holds the texts of all sides, as the student reads them; each side's
-    `watched` measure holds prompts that the student's tokenizer read."""
+    """Train the student in place on what `teach` told. `bank` holds the texts of all sides, as the student
+    reads them; each side's `watched` measure holds prompts that the student's tokenizer read. Dropout stays
+    off: the student learns a function of a known set of texts."""
     for side in sides.values():
         side.tower.eval().requires_grad_(False)
         side.text.eval().requires_grad_(False)
-    losses = _losses(student, bank, sides, settings, where)
+    losses = _losses(student, bank, sides, settings, where, taught)
+    student.eval().requires_grad_(False)
     student.upper.requires_grad_(True)
     student.projection.requires_grad_(True)
-    student.train()
     plan = Plan(
         name="distil",
         steps=settings.steps,
@@ -140,7 +144,7 @@ def distil_student(
     )
     parts = [Part("text", student.upper, settings.lr), Part("projection", student.projection, settings.lr)]
     outcome = train(parts, losses, plan, where, _measure(student, bank, sides, settings, where))
-    student.eval().requires_grad_(False)
+    student.requires_grad_(False)
     return outcome
 
 

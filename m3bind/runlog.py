@@ -81,7 +81,7 @@ class TensorBoardLog:
         if not after:
             for old in folder.glob("events.out.tfevents.*"):
                 old.unlink()
-        self._writer: Any = SummaryWriter(str(folder), purge_step=after + 1 if after else None)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), purge_step=after + 1 if after else None)
 
     def __call__(self, step: int, figures: Mapping[str, float]) -> None:
         """One point on every curve."""

@@ -157,10 +157,10 @@ def _pretrain_one(here: Site, modality: str) -> None:
     tower, text, outcome = pretrain_pair(here.recipe, modality, here.cache, here.place(keeper))
     if here.team.first:
         save_side_towers(modality, tower, text, folder)
-        if not tower.lora_targets:
-            # Here, where several modalities may be trained at once, rather than where all meet.
-            for split in _splits(here.recipe.bind.stop, here.recipe.distil.stop):
-                features(here, modality, tower, split)
+    if not tower.lora_targets:
+        # Here, where several modalities may be trained at once, rather than where all meet.
+        for split in _splits(here.recipe.bind.stop, here.recipe.distil.stop):
+            features(here, modality, tower, split)
     _end(here, folder / f"{modality}.json", keeper, outcome, began)
 
 
@@ -201,7 +201,8 @@ def _sides(here: Site, before: str, stop: StopRecipe | None, live: bool) -> dict
             tower.to(here.team.device)
     captions = {m: training_captions(m) for m in towers}
     texts = [c.text for pool in captions.values() for c in pool]
-    banks = banks_of(texts, {m: pair[1] for m, pair in towers.items()})
+    with workplace(here.recipe.machine, here.progress, here.team, None).cast():
+        banks = banks_of(texts, {m: pair[1] for m, pair in towers.items()})
     sides: dict[str, Side] = {}
     first = 0
     for modality, (tower, text) in towers.items():
@@ -250,17 +251,21 @@ def distil(here: Site) -> None:
         keeper = _begin(here, record, "distil", distil_digest(recipe, here.stage("bind")))
         if keeper is None:
             return
+        place = here.place(keeper)
         sides = _sides(here, "bind", None, live=False)
         student = make_student(recipe).to(here.team.device)
-        bank = TextBank(next(iter(sides.values())).bank.texts, student)
+        with place.cast():
+            bank = TextBank(next(iter(sides.values())).bank.texts, student)
         if (stop := recipe.distil.stop) is not None:
             sides = {
                 m: replace(s, watched=_watched(here, m, s, student, stop, live=False))
                 for m, s in sides.items()
             }
         torch.manual_seed(recipe.seed)
-        start_projection(bank, student, teach(sides)[1])
-        outcome = distil_student(student, bank, sides, recipe.distil, recipe.seed, here.place(keeper))
+        with place.cast():
+            taught = teach(sides)
+            start_projection(bank, student, taught[1])
+        outcome = distil_student(student, bank, sides, recipe.distil, recipe.seed, place, taught)
         if here.team.first:
             _save(recipe, sides, student, here.work)
         _end(here, record, keeper, outcome, began)

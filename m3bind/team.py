@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -38,6 +38,10 @@ class _Echo(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """Scaled."""
         return gradients[0] * context.size, None
+
+
+def _echo(values: Tensor, size: int) -> Tensor:
+    return cast(Tensor, _Echo.apply(values, size))  # type: ignore[no-untyped-call] # torch leaves it untyped
 
 
 class Team:
@@ -91,9 +95,7 @@ class Teamwork(Team):
             told = self._accelerator.gather(own.detach().contiguous())
         # Gathered by process: row k of process r is row k * size + r of the batch.
         together = told.view(self.size, most, -1).clone()
-        together = torch.cat(
-            [together[: self.rank], _Echo.apply(own, self.size)[None], together[self.rank + 1 :]]
-        )
+        together = torch.cat([together[: self.rank], _echo(own, self.size)[None], together[self.rank + 1 :]])
         return together.transpose(0, 1).reshape(self.size * most, -1)[: len(indices)]
 
     def average(self, modules: Sequence[nn.Module | nn.Parameter]) -> None:

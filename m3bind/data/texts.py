@@ -19,22 +19,24 @@ CHUNK = 64
 
 class TextBank:
     """Hidden states of M texts after the frozen layers, tokenised by the tower itself; only real tokens are
-    kept, one text after the other, and a batch is padded to its longest text."""
+    kept, and a batch is padded to its longest text."""
 
     def __init__(self, texts: Sequence[str], tower: TextTowerBase) -> None:
         self.texts = tuple(texts)
         self._device = device_of(tower)
+        words = tower.tokenize(self.texts)
+        self._lengths = words["attention_mask"].sum(dim=1).cpu()  # (M,)
+        self._order = torch.argsort(self._lengths, stable=True)
         rows: list[Tensor] = []
-        lengths: list[int] = []
         with torch.no_grad():
-            for i in range(0, len(self.texts), CHUNK):
-                words = {k: v.to(self._device) for k, v in tower.tokenize(self.texts[i : i + CHUNK]).items()}
-                hidden, mask = tower.hidden(**words), words["attention_mask"].bool()
-                rows.append(hidden[mask].cpu())
-                lengths += mask.sum(dim=1).tolist()
-        self._tokens = torch.cat(rows)  # (sum of lengths, width)
-        self._lengths = torch.tensor(lengths)
-        self._starts = torch.cumsum(self._lengths, 0) - self._lengths
+            for chosen in self._order.split(CHUNK):
+                longest = int(self._lengths[chosen].max())
+                cut = {k: v[chosen, :longest].to(self._device) for k, v in words.items()}
+                rows.append(tower.hidden(**cut)[cut["attention_mask"].bool()].float().cpu())
+        self._tokens = torch.cat(rows)  # (sum of lengths, width), the shortest text first
+        ends = torch.cumsum(self._lengths[self._order], 0)
+        self._starts = torch.empty_like(self._lengths)
+        self._starts[self._order] = ends - self._lengths[self._order]
 
     def take(self, indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Hidden states (n, l, width) and attention mask (n, l) of the texts at `indices`."""
@@ -47,12 +49,16 @@ class TextBank:
 
     def embed(self, tower: TextTowerBase, indices: NDArray[np.int64] | None = None) -> Tensor:
         """(n, D) embeddings by a tower that shares the frozen part, without gradient."""
-        wanted = np.arange(len(self.texts)) if indices is None else indices
+        wanted = torch.arange(len(self.texts)) if indices is None else torch.from_numpy(indices)
+        # Texts of one length stand together: padding is work for nothing.
+        order = torch.argsort(self._lengths[wanted], stable=True)
         with torch.no_grad():
             parts = [
-                tower.from_lower(*self.take(wanted[i : i + CHUNK])) for i in range(0, len(wanted), CHUNK)
+                tower.from_lower(*self.take(wanted[chosen].numpy())).float() for chosen in order.split(CHUNK)
             ]
-        return torch.cat(parts)
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order))
+        return torch.cat(parts)[back.to(self._device)]
 
 
 def frozen_digest(tower: TextTowerBase) -> str:

@@ -54,7 +54,7 @@ class ToyImages(VisualTower):
     def project(self, features: Tensor) -> Tensor:
         return nn.functional.normalize(self.projection(features), dim=-1)
 
-    def from_lower(self, lower: Tensor) -> None:
+    def from_lower(self, lower: Tensor) -> None:  # noqa: ARG002 # the protocol's
         return None
 
     def trained(self) -> list[nn.Module]:
@@ -104,7 +104,7 @@ class ToyTexts(TextTowerBase):
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
         return {"input_ids": padded, "attention_mask": mask}
 
-    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:  # noqa: ARG002 # the protocol's
         return self.words(input_ids)
 
     def from_lower(self, hidden: Tensor, mask: Tensor) -> Tensor:

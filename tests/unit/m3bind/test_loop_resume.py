@@ -68,7 +68,7 @@ def test_killed_at_any_step_it_ends_with_the_same_bits(tmp_path):
 
 
 def launch(folder, processes):
-    """By accelerate's own launcher. `--multi_gpu` is its word for torchrun; with no GPU the team is on CPUs."""
+    """By accelerate's launcher. `--multi_gpu` is its word for torchrun; with no GPU the team is on CPUs."""
     words = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", processes]
     words += ["--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no"]
     words += ["--main_process_port", 0, "-m", "tests.support.toy_training", "bind", folder, 6]

@@ -55,18 +55,17 @@ def told(sides):
 
 
 def test_pretraining_makes_image_and_text_agree():
-    _, before = train_toy_pair(toy_place(), 1)
     found, inputs = toy_examples()
-    pair, outcome = train_toy_pair(toy_place(), 60)
-    measure = HeldOut(found, toy_captions("ecg"), pair["text"])
-    with torch.no_grad():
-        images = pair["image"].project(pair["image"].pooled(inputs))
-        start = train_toy_pair(toy_place(), 1)[0]
-        images_before = start["image"].eval().project(start["image"].pooled(inputs))
-    captions = TextBank([c.text for c in toy_captions("ecg")], pair["text"])
-    after = measure.loss(images, captions.embed(pair["text"]), 10.0)
-    assert after < 0.97 * measure.loss(images_before, captions.embed(start["text"]), 10.0)
-    assert (outcome.steps, before.steps) == (60, 1)
+    losses = []
+    for steps in (1, 60):
+        pair, outcome = train_toy_pair(toy_place(), steps)
+        assert outcome.steps == steps
+        with torch.no_grad():
+            images = pair["image"].project(pair["image"].pooled(inputs))
+        captions = TextBank([c.text for c in toy_captions("ecg")], pair["text"])
+        held_out = HeldOut(found, toy_captions("ecg"), pair["text"])
+        losses.append(held_out.loss(images, captions.embed(pair["text"]), 10.0))
+    assert losses[1] < 0.8 * losses[0]
 
 
 def test_lora_starts_as_nothing_and_merges_without_a_trace(recipe):
@@ -181,11 +180,11 @@ def test_distil_makes_the_student_follow_its_teachers():
     start_projection(bank, student, mean)
     started = away()
     assert started < at_random
-    distil_student(student, bank, sides, DISTIL, 0, toy_place())
+    distil_student(student, bank, sides, DISTIL, 0, toy_place(), (taught, mean))
     assert away() < 0.9 * started
 
 
-@pytest.mark.parametrize("width", [64, 384, 416])
+@pytest.mark.parametrize("width", [64, 416])
 def test_a_student_has_any_width(recipe, width):
     raw = recipe.model_dump(mode="json")
     raw["text"] |= {"student_width": width, "student_layers": [0, 5]}

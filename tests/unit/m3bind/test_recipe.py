@@ -25,12 +25,12 @@ def test_a_file_here_comes_before_the_one_that_ships(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "mini.toml").write_text("name = 'mine'\n")
-    with pytest.raises(ConfigError, match="mini.toml: version"):
+    with pytest.raises(ConfigError, match=r"mini\.toml: version"):
         load_recipe("recipes/mini.toml")
 
 
 def test_no_file_is_told():
-    with pytest.raises(ConfigError, match="No recipe at recipes/none.toml"):
+    with pytest.raises(ConfigError, match=r"No recipe at recipes/none\.toml"):
         load_recipe("recipes/none.toml")
 
 
