@@ -33,7 +33,7 @@ LETTERS = "RLAPSTDECUO1234567890/:. "
 
 def _window(plane: Floats, strength: float, random: Random) -> Floats:
     low, high = random.uniform(-strength, strength), 1.0 + random.uniform(-strength, strength)
-    return np.clip((plane - low) / (high - low), 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip((plane - low) / (high - low), 0.0, 1.0), dtype=np.float32)
 
 
 def _sharpen(image: Image.Image, strength: float, random: Random) -> Image.Image:
@@ -77,7 +77,7 @@ def _jpeg(image: Image.Image, strength: float, random: Random) -> Image.Image:
 
 def _grey(random: Random) -> int:
     """Black and white more often than anything between."""
-    return int(random.choice([0, 255, random.integers(0, 256)]))
+    return (0, 255, int(random.integers(0, 256)))[random.integers(0, 3)]
 
 
 def _marks(image: Image.Image, strength: float, random: Random) -> Image.Image:
