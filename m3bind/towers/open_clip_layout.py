@@ -277,7 +277,7 @@ def _transformers_text(
 
 def _preprocess(told: Mapping[str, Any], size: tuple[int, int], reader: str, origin: str) -> Any:
     """open_clip's preprocess_cfg as operations."""
-    missing = [key for key in ("mean", "std") if key not in told]
+    missing = [key for key in ("mean", "std") if told.get(key) is None]
     if missing:
         raise ConfigError(f"{origin}: preprocess_cfg does not say {' and '.join(missing)}.")
     mode, kind = told.get("resize_mode", "shortest"), told.get("interpolation", "bicubic")
