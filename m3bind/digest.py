@@ -1,5 +1,6 @@
-"""What decides a stage, in one number: a finished stage stands, and a snapshot is gone on with, only where
-recipe, code, labels, captions and the stages before are the same."""
+"""What decides a stage, in one number: a finished stage stands only where recipe, labels, captions and the
+weights of the stage before are the same. A snapshot is gone on with only where the code is the same, too; a
+finished stage made by other code stands, and that is told: code changes more often than what it does."""
 
 from __future__ import annotations
 
@@ -119,7 +120,6 @@ def _common(recipe: Recipe) -> dict[str, Any]:
     machine = recipe.machine.model_dump(mode="json", exclude={"snapshot", "tensorboard"})
     text = recipe.text.model_dump(mode="json", exclude={"student_layers", "student_frozen", "student_width"})
     return {
-        "code": code_digest(),
         "seed": recipe.seed,
         "threads": recipe.threads,
         "dimension": recipe.dimension,

@@ -7,7 +7,7 @@
     logs/<stage>/     losses.csv, curves for TensorBoard
     state/            snapshots of stages under way, and locks
 
-A stage that is done with the same recipe, code, data and towers before it is not done again.
+A stage that is done with the same recipe, data and towers before it is not done again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from m3bind.data.features import seed_of
 from m3bind.data.sides import FixedFeatures, ImageSide, fix_features, image_side
 from m3bind.data.sources import LICENCES
 from m3bind.data.texts import TextBank, banks_of
-from m3bind.digest import bind_digest, distil_digest, features_digest, pretrain_digest
+from m3bind.digest import bind_digest, code_digest, distil_digest, features_digest, pretrain_digest
 from m3bind.distil import distil_student, start_projection, teach
 from m3bind.held_out import HeldOut
 from m3bind.loop import Outcome, Progress, Workplace, set_up, workplace
@@ -111,12 +111,13 @@ def _locked(here: Site, name: str) -> Iterator[None]:
 
 def _begin(here: Site, record: Path, name: str, digest: str) -> Keeper | None:
     """The keeper of a stage that is to be done; None where it is done already."""
-    done = _read(record).get("digest") == digest
+    told, code = _read(record), code_digest()
     here.team.wait()
-    if done and not here.fresh:
-        here.progress(f"{name}: already done with this recipe (--fresh does it again)")
+    if told.get("digest") == digest and not here.fresh:
+        by = "" if told.get("code") == code else ", BY OTHER CODE"
+        here.progress(f"{name}: already done with this recipe{by} (--fresh does it again)")
         return None
-    keeper = here.keeper(name.replace(" ", "-"), digest)
+    keeper = here.keeper(name.replace(" ", "-"), f"{digest} {code}")
     if here.team.first and (here.fresh or not here.resume):
         keeper.clear()
     here.team.wait()
@@ -127,8 +128,10 @@ def _begin(here: Site, record: Path, name: str, digest: str) -> Keeper | None:
 def _end(here: Site, record: Path, keeper: Keeper, outcome: Outcome, began: float) -> None:
     """Weights are on disk: now, and not before, the stage is done."""
     if here.team.first:
+        digest, code = keeper.digest.split()
         told = {
-            "digest": keeper.digest,
+            "digest": digest,
+            "code": code,
             "wall_seconds": round(time.monotonic() - began, 1),
             **asdict(outcome),
         }

@@ -127,14 +127,8 @@ def test_bind_and_distil_can_stop_early(measure):
     assert outcome.best_step in range(2, outcome.steps + 1, 2)
     student = ToyTexts()
     bank = TextBank(next(iter(sides.values())).bank.texts, student)
-    outcome = distil_student(
-        student,
-        bank,
-        sides,
-        DISTIL.model_copy(update={"steps": 400, "stop": stop, "lr": 0.3}),
-        0,
-        toy_place(),
-    )
+    settings = DISTIL.model_copy(update={"steps": 400, "stop": stop, "lr": 0.3})
+    outcome = distil_student(student, bank, sides, settings, 0, toy_place(), teach(sides))
     assert outcome.steps < 400
 
 
