@@ -69,18 +69,19 @@ def _disturb(
         inner = (1 - 2 * side) * signal[:, 1:-1] + side * (signal[:, 2:] + signal[:, :-2])
         signal = np.concatenate([signal[:, :1], inner, signal[:, -1:]], axis=1)
     own = np.exp(random.standard_normal((leads, 1)) * strength.get("lead_gain", 0.0))
-    signal = signal * (np.exp(random.uniform(-1, 1) * strength.get("gain", 0.0)) * own)
+    made = signal * (np.exp(random.uniform(-1, 1) * strength.get("gain", 0.0)) * own)
     # Each kind of noise is in half of the recordings, or in a fifth, so that clean ones are seen too.
     if random.random() < 0.5:
         wander = coloured(leads, length, rate, WANDER, random)
-        signal = signal + wander * random.uniform(0.0, strength.get("wander", 0.0))
+        made = made + wander * random.uniform(0.0, strength.get("wander", 0.0))
     if random.random() < 0.5:
         level = random.uniform(0.0, strength.get("noise", 0.0)) * np.exp(random.normal(0, 0.5, (leads, 1)))
-        signal = signal + random.standard_normal(signal.shape) * level
+        made = made + random.standard_normal(made.shape) * level
     if random.random() < 0.2:
         muscle = coloured(leads, length, rate, MUSCLE, random)
-        signal = signal + muscle * random.uniform(0.0, strength.get("muscle", 0.0))
-    return signal * (random.random((leads, 1)) >= strength.get("drop", 0.0))
+        made = made + muscle * random.uniform(0.0, strength.get("muscle", 0.0))
+    kept = random.random((leads, 1)) >= strength.get("drop", 0.0)
+    return (made * kept).astype(np.float32)
 
 
 def augment_waveforms(

@@ -52,7 +52,8 @@ def band_pass(low: float, high: float, rate: float, half: int) -> NDArray[np.flo
     n = np.arange(-half, half + 1)
     taps = 2 * high / rate * np.sinc(2 * high / rate * n) - 2 * low / rate * np.sinc(2 * low / rate * n)
     taps = taps * np.hamming(2 * half + 1)
-    return (taps - taps.mean()).astype(np.float32)
+    blind: NDArray[np.float32] = (taps - taps.mean()).astype(np.float32)
+    return blind
 
 
 def full_precision(signal: Tensor) -> AbstractContextManager[object]:
@@ -102,7 +103,7 @@ class BeatFinder(nn.Module):
         length, leads = envelope.shape[1], signal.shape[1]
         padded = nn.functional.pad(signal, (BEFORE, AFTER))
         index = (place[:, :, None] + self.window).flatten(1)[:, None].expand(-1, leads, -1)
-        windows = padded.gather(2, index).unflatten(2, (MOST_BEATS, BEFORE + AFTER)).transpose(1, 2)
+        windows = padded.gather(2, index).reshape(-1, leads, MOST_BEATS, BEFORE + AFTER).transpose(1, 2)
         inside = (place >= BEFORE - 10) & (place < length - AFTER + 10)
         return Beats(place, valid, valid * inside, self._seconds(envelope, place), windows)
 
