@@ -130,10 +130,10 @@ def _log_odds(features: Doubles, labels: NDArray[np.int64]) -> tuple[Doubles, Do
         search.zero_grad()
         value = torch.nn.functional.cross_entropy(given @ weight.T + bias, wanted)
         value = value + PENALTY * (weight**2).sum()
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call] # torch does not annotate it
         return value
 
-    search.step(loss)
+    search.step(loss)  # type: ignore[no-untyped-call] # nor this
     rows, offset = weight.detach().double().numpy(), bias.detach().double().numpy()
     return np.asarray((rows[1:] - rows[0]).T), np.asarray(offset[1:] - offset[0])
 

@@ -159,7 +159,7 @@ def as_read(values: Floats, reader: str, random: Random) -> Patch:
         return _patch(_grey(values))
     colour = values if values.ndim == 3 else np.repeat(values[:, :, None], 3, axis=2)
     if values.ndim == 2 and random.random() < 0.5:  # paper and things have a colour
-        colour = colour * random.uniform(0.4, 1.0, 3)
+        colour = colour * random.uniform(0.4, 1.0, 3).astype(np.float32)
     return _patch(np.asarray(colour, dtype=np.float32))
 
 

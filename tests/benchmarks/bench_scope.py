@@ -46,8 +46,8 @@ from export.scope import entry_of, fit_signature
 from export.scope_data import strangers_to
 from export.signature import FEATURES
 from export.strangers import as_read
-from m3bind.data.examples import CALIB_SHARE, Example
-from m3bind.data.sources import DATASETS, data_root, share
+from m3bind.data.examples import Example, Split
+from m3bind.data.sources import DATASETS, data_root, training_part
 from tests.support.tree import ROOT
 
 Floats = NDArray[np.float32]
@@ -228,26 +228,28 @@ def _vectors(
     return scored_vectors(vectors, statistics), len(given) - len(kept)
 
 
-def _of(dataset: str, modality: str, split: str | None = None) -> list[Example]:
+def _of(dataset: str, modality: str, split: Split | None = None) -> list[Example]:
     """Examples without labels, whatever the recipe of the bundle was."""
     made = []
     for row in DATASETS[dataset](data_root()):
-        calib = row.split == "train" and share(f"calib:{row.group}") < CALIB_SHARE
-        part = "calib" if calib else "train" if row.split == "train" else "val"
+        part: Split = "val" if row.split != "train" else "train" if training_part(row) else "calib"
         if split in (None, part):
             made.append(Example(modality, dataset, row.path, READERS[modality], part, row.group, {}))
     return made
 
 
-def _examples(modality: str, split: str) -> list[Example]:
+def _examples(modality: str, split: Split) -> list[Example]:
     return [example for dataset in DATA[modality] for example in _of(dataset, modality, split)]
 
 
 def _photographs(reader: str, count: int, random: np.random.Generator) -> Iterator[Patch]:
     """Parts of the photographs that installed packages carry for their own examples; none where none do."""
     places = [Path(entry) for entry in sys.path if (Path(entry) / "numpy").is_dir()]
-    names = ("matplotlib/mpl-data/sample_data/grace_hopper.jpg", "sklearn/datasets/images/china.jpg")
-    names += ("sklearn/datasets/images/flower.jpg",)
+    names = (
+        "matplotlib/mpl-data/sample_data/grace_hopper.jpg",
+        "sklearn/datasets/images/china.jpg",
+        "sklearn/datasets/images/flower.jpg",
+    )
     found = [place / name for place in places for name in names if (place / name).is_file()]
     for index in range(count if found else 0):
         with Image.open(found[index % len(found)]) as image:

@@ -3,9 +3,10 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the train extra")
 
+from dicom_node.bundle.catalogue import ScopeEntry
 from dicom_node.findings.scope import ScopeStatistics, distances, judge_scope, likenesses, sample_scores
 from dicom_node.records import ViewVectors
-from export.scope import KEPT, PARTS, entry_of, fit_signature
+from export.scope import KEPT, PARTS, Signature, entry_of, fit_signature
 
 pytestmark = pytest.mark.train
 
@@ -29,7 +30,7 @@ def strange(n: int, seed: int, kind: int) -> np.ndarray:
     return out
 
 
-def fitted():
+def fitted() -> tuple[Signature, ScopeEntry]:
     strangers = np.concatenate([strange(150, 3, 7), strange(150, 4, 31)])
     signature = fit_signature(home(400, 1), strangers, ["paper"] * 150 + ["noise"] * 150)
     return signature, entry_of(signature.linear(home(300, 2)), signature)
@@ -63,6 +64,7 @@ def test_what_is_unlike_every_kind_that_was_shown_is_far_all_the_same() -> None:
     signature, entry = fitted()
     known = ScopeStatistics.of(entry)
     rows = signature.linear(home(50, 11) + 40 * np.random.default_rng(12).standard_normal((50, R)))
+    assert known.likeness is not None
     assert (distances(rows, known) > known.likeness.distance_limit).all()
     assert (sample_scores(rows, known) > known.threshold).all()
 
@@ -73,6 +75,7 @@ def test_the_threshold_keeps_what_it_says_of_the_calibration_data() -> None:
     known = ScopeStatistics.of(entry)
     assert (sample_scores(calib, known) <= known.threshold).mean() == pytest.approx(KEPT, abs=0.004)
     assert entry.threshold >= 1.0
+    assert entry.likeness is not None
     assert np.quantile(likenesses(calib, known), 0.97) == pytest.approx(entry.likeness.limit, rel=1e-3)
 
 

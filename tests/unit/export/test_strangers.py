@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="needs the train extra")
 from dicom_node.pixels.ops import Patch
 from dicom_node.records import Box
 from export.other_machines import other_machine
-from export.strange_pictures import ANYWHERE, head_slice, limb, limb_slice, trunk
+from export.strange_pictures import ANYWHERE, Draw, head_slice, limb, limb_slice, trunk
 from export.strange_signals import DERIVED, DRAWN
 from export.strangers import OTHER_BODY, OTHER_KIND, PART, strange_images, strange_records
 from m3bind.data.examples import Example
@@ -38,7 +38,7 @@ def own(reader: str, group: str = "g") -> Own:
 
 
 @pytest.mark.parametrize("draw", [*ANYWHERE.values(), limb, trunk])
-def test_a_drawn_picture_is_within_0_and_1_and_depends_on_its_seed_alone(draw) -> None:
+def test_a_drawn_picture_is_within_0_and_1_and_depends_on_its_seed_alone(draw: Draw) -> None:
     one, same, other = (draw(np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert one.dtype == np.float32
     assert one.ndim == 2
@@ -48,7 +48,7 @@ def test_a_drawn_picture_is_within_0_and_1_and_depends_on_its_seed_alone(draw) -
 
 
 @pytest.mark.parametrize("draw", [head_slice, limb_slice])
-def test_a_drawn_slice_has_air_and_bone(draw) -> None:
+def test_a_drawn_slice_has_air_and_bone(draw: Draw) -> None:
     hu = draw(np.random.default_rng(3))
     assert hu.min() < -900
     assert hu.max() > 600

@@ -44,7 +44,7 @@ def test_one_strange_sample_does_not_decide_for_a_view() -> None:
 
 def signed(*rows: tuple[float, ...]) -> ViewVectors:
     """A view whose signatures are these; its embeddings say nothing."""
-    embeddings = np.ones((len(rows), 4), dtype=np.float32) / 2
+    embeddings = np.full((len(rows), 4), 0.5, dtype=np.float32)
     return ViewVectors(embeddings, None, np.array(rows, dtype=np.float32))
 
 
@@ -103,7 +103,7 @@ def test_as_large_a_part_as_the_bundle_says_suffices() -> None:
 
 
 def test_a_signature_that_is_asked_for_must_be_there() -> None:
-    embeddings = np.ones((1, 4), dtype=np.float32) / 2
+    embeddings = np.full((1, 4), 0.5, dtype=np.float32)
     with pytest.raises(
         InferenceError, match="4 numbers of the encoder's signature, but the encoder gives none"
     ):
