@@ -94,6 +94,9 @@ class InferenceSettings(_Section):
     """In order of preference; those that are not installed are passed over, and what was chosen is logged."""
     threads: int = Field(default=0, ge=0)
     """Of one session; 0: as many as there are cores."""
+    tensorrt_engines: Path | None = None
+    """Folder that `m3bind-export tensorrt` wrote for this bundle and GPU. Without it TensorRT is passed over:
+    a node never compiles for minutes when it starts."""
 
 
 class FindingsSettings(_Section):

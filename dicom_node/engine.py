@@ -25,7 +25,8 @@ from dicom_node.findings.prompts import Anchors, make_anchors, prompt_texts
 from dicom_node.findings.scope import ScopeStatistics
 from dicom_node.inference.cache import LoadCache
 from dicom_node.inference.images import encode_samples
-from dicom_node.inference.onnx import OnnxRunner, choose_providers, in_use
+from dicom_node.inference.onnx import OPTIONS, OnnxRunner, choose_providers, in_use
+from dicom_node.inference.protocol import IMAGE_INPUT
 from dicom_node.inference.selftest import (
     check_encoder,
     check_sealed,
@@ -33,6 +34,15 @@ from dicom_node.inference.selftest import (
     cpu_model,
     read_selftest,
     surroundings,
+)
+from dicom_node.inference.tensorrt import (
+    BATCHES,
+    LEAST_COSINE,
+    TENSORRT,
+    check_engines,
+    engine_files,
+    engine_options,
+    profile_options,
 )
 from dicom_node.inference.texts import TextEncoder, load_tokenizer
 from dicom_node.pixels.ops import compile_operations
@@ -70,6 +80,7 @@ class Engine:
         providers: Sequence[str] | None = None,
         threads: int = 0,
         cache_dir: Path | None = None,
+        tensorrt_engines: Path | None = None,
         enable: Collection[str] = (),
         disable: Collection[str] = (),
     ) -> Engine:
@@ -88,13 +99,16 @@ class Engine:
         findings = choose_findings(bundle.findings, enable, disable)
         for encoder in bundle.manifest.encoders.values():
             compile_operations(encoder.preprocess)
-        chosen = choose_providers(providers)
-        start = partial(_start, bundle, chosen, threads)
+        chosen = _with_engines(choose_providers(providers), bundle, tensorrt_engines)
+        start = partial(_start, bundle, chosen, threads, tensorrt_engines)
+        built_before = frozenset() if tensorrt_engines is None else engine_files(tensorrt_engines)
         text = _Text(bundle, start)
         parts = bundle.manifest.encoders
         cache = LoadCache(cache_dir, bundle.identity.digest)
         with ThreadPoolExecutor(max_workers=len(parts)) as pool:
             runners = dict(zip(parts, pool.map(start, parts.values()), strict=True))
+        if tensorrt_engines is not None and (new := engine_files(tensorrt_engines) - built_before):
+            log.warning("tensorrt_engines_built_at_start", engines=sorted(new), folder=str(tensorrt_engines))
         used = in_use(chosen, [runner.providers for runner in runners.values()])
         if used != chosen:
             log.warning("providers_not_started", missing=sorted(set(chosen) - set(used)))
@@ -149,15 +163,34 @@ class Engine:
         return assessment
 
 
-def _start(bundle: Bundle, providers: tuple[str, ...], threads: int, part: Encoder | Text) -> OnnxRunner:
-    """The model of one part of the bundle."""
+def _with_engines(providers: tuple[str, ...], bundle: Bundle, engines: Path | None) -> tuple[str, ...]:
+    """`providers`, TensorRT among them only where its engines were built ahead for this bundle."""
+    if TENSORRT not in providers:
+        return providers
+    if engines is None:
+        log.info("tensorrt_passed_over", reason="inference.tensorrt_engines names no engines")
+        return tuple(name for name in providers if name != TENSORRT)
+    check_engines(engines, bundle.identity.digest, onnxruntime.__version__)
+    return providers
+
+
+def _start(
+    bundle: Bundle, providers: tuple[str, ...], threads: int, engines: Path | None, part: Encoder | Text
+) -> OnnxRunner:
+    """The model of one part of the bundle. TensorRT has engines of encoders only."""
     listed = bundle.manifest.files
+    options = dict(OPTIONS)
+    if isinstance(part, Encoder) and engines is not None:
+        options[TENSORRT] = engine_options(engines) | profile_options(IMAGE_INPUT, part.input_shape, BATCHES)
+    else:
+        providers = tuple(name for name in providers if name != TENSORRT)
     return OnnxRunner(
         bundle.path(part.file),
         providers,
         threads,
         sha256=listed[part.file],
         weights={bundle.path(name): listed[name] for name in part.weights},
+        provider_options=options,
     )
 
 
@@ -192,7 +225,7 @@ def _self_test(bundle: Bundle, runners: Mapping[str, OnnxRunner], text: _Text) -
             modality,
             runner,
             sealed,
-            test.min_cosine,
+            min(test.min_cosine, LEAST_COSINE) if TENSORRT in runner.providers else test.min_cosine,
             evidence=bundle.manifest.encoders[modality].evidence,
         )
         for modality, runner in runners.items()

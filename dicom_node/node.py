@@ -92,6 +92,7 @@ class Workplace:
             self._settings.bundle,
             providers=inference.providers,
             threads=inference.threads,
+            tensorrt_engines=inference.tensorrt_engines,
             cache_dir=self._settings.data_dir / "cache",
             enable=self._settings.findings.enable,
             disable=self._settings.findings.disable,

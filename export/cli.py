@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from dicom_node.errors import M3BindError
@@ -67,6 +68,34 @@ def diff(
         typer.echo(line)
 
 
+@app.command()
+def tensorrt(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    out: Annotated[Path, typer.Option(help="Folder of the engines; must be new or empty.")],
+) -> None:
+    """Build fp16 engines of TensorRT for this machine's GPU, so that a node does not when it starts."""
+    from dicom_node.bundle.store import open_bundle
+    from export.tensorrt import build_engines
+
+    for modality, cosine in build_engines(open_bundle(bundle), out, typer.echo).items():
+        typer.echo(f"{modality}: cosine to the sealed outputs {cosine:.6f}")
+    typer.echo(f'node.toml: [inference] tensorrt_engines = "{out}"')
+
+
+@app.command()
+def triton(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    out: Annotated[Path, typer.Option(help="Folder of the model repository; must be new or empty.")],
+    gpus: Annotated[int, typer.Option(min=0, help="Instances of each model on every GPU; 0: the CPU.")] = 0,
+) -> None:
+    """Write a bundle as a model repository with dynamic batching for Triton or KServe."""
+    from dicom_node.bundle.store import open_bundle
+    from export.triton import write_repository
+
+    for model in write_repository(open_bundle(bundle), out, gpus):
+        typer.echo(f"{model.name}: {', '.join(t.name for t in (*model.inputs, *model.outputs))}")
+
+
 def _print_verified(folder: Path) -> None:
     from export.verify import verify as check
 
@@ -87,7 +116,9 @@ def main() -> None:
     try:
         app()
     except M3BindError as error:
-        Console(stderr=True).print(f"[red]{type(error).__name__}[/red]: {error}", highlight=False)
+        Console(stderr=True).print(
+            f"[red]{type(error).__name__}[/red]: {escape(str(error))}", highlight=False
+        )
         raise SystemExit(1) from error
 
 
