@@ -21,18 +21,19 @@ from dicom_node.findings.prompts import make_anchors, prompt_texts
 from dicom_node.findings.scope import ScopeStatistics
 from dicom_node.findings.score import sample_margins
 from dicom_node.inference.batching import MAX_BATCH
-from dicom_node.inference.images import encode_samples
 from dicom_node.inference.onnx import OnnxRunner
-from dicom_node.inference.protocol import EMBEDDING, EVIDENCE, IMAGE_INPUT, MASK_INPUT, TOKEN_INPUT
+from dicom_node.inference.protocol import EMBEDDING, EVIDENCE, IMAGE_INPUT, MASK_INPUT, SIGNATURE, TOKEN_INPUT
 from dicom_node.inference.texts import TextEncoder, load_tokenizer
+from dicom_node.records import ViewVectors
 from export.calibrate import Calibrated, calibrate, prevalence_of
 from export.card import CardFacts, model_card
 from export.catalogue import drafts, why_off
 from export.dicom import SliceFigures, measure_slices
-from export.encode import Say, encode_examples, load_altered, load_samples, spread
+from export.encode import Say, encode_examples, load_samples, spread
 from export.graphs import export_text, export_tower
 from export.large import LARGEST, weights_beside
 from export.measure import (
+    CHOSEN_ON,
     SPLIT,
     FindingFigures,
     ScopeFigures,
@@ -46,24 +47,22 @@ from export.measure import (
 )
 from export.parity import Kept, Parity, check_single, compare
 from export.quantise import PRECISIONS, quantise
-from export.scope import fit_scope
+from export.scope import teach_scope
+from export.scope_data import scope_data
 from export.seal import MOST_MEGABYTES, digests, size, workshop, write_manifest
 from export.selftest import MIN_COSINE, write_selftest
+from export.signature import WithFeatures
 from m3bind.checkpoint import BoundModel, load_checkpoint
 from m3bind.commit import commit_of_code
 from m3bind.config import ModalityRecipe
 from m3bind.data.catalogue import findings_of
-from m3bind.data.examples import duplicates, examples, out_of_scope_examples
+from m3bind.data.examples import Example, duplicates, examples, out_of_scope_examples
 from m3bind.data.sources import cancer_slices, data_root
 from m3bind.metrics import Estimate
 
 Floats = NDArray[np.float32]
 
 PARITY_INPUTS = 200
-ALTERED_EXAMPLES = 300
-"""Of each of train and calib, altered as in training, that widen the scope towards other machines."""
-SCOPE_EXAMPLES = 800
-"""Of the training split, to fit the scope on: some three times the dimensions, and minutes saved."""
 STRINGS = ("chest radiograph showing pneumonia", "no pleural effusion", "normal ecg", "adenocarcinoma")
 """What the self-test embeds."""
 TEXT_FILE, TOKENIZER_FILE = "text.onnx", "tokenizer.json"
@@ -113,11 +112,11 @@ def build(checkpoint: Path, out: Path, say: Say, options: Options | None = None)
     model = load_checkpoint(checkpoint)
     torch.set_num_threads(chosen.threads)
     with workshop(out, chosen.most_megabytes) as folder:
-        encoders, parity = _graphs(model, folder, say, chosen)
+        encoders, scopes, parity = _graphs(model, folder, say, chosen)
         runners = {m: _runner(folder, e, chosen) for m, e in encoders.items()}
         text_runner, text = _text_encoder(model, folder, chosen)
         judged = {
-            modality: _judge(model, modality, encoder, runners[modality], text, say, chosen)
+            modality: _judge(model, modality, encoder, runners[modality], text, scopes[modality], say, chosen)
             for modality, encoder in encoders.items()
         }
         say("Sealing")
@@ -147,20 +146,24 @@ def describe_encoder(part: ModalityRecipe, modality: str) -> Encoder:
 
 def _graphs(
     model: BoundModel, folder: Path, say: Say, options: Options
-) -> tuple[dict[str, Encoder], dict[str, Parity]]:
-    """Write every graph, and measure it against its tower on real inputs of the calibration split."""
+) -> tuple[dict[str, Encoder], dict[str, ScopeEntry], dict[str, Parity]]:
+    """Write every graph, fit its signature and scope, and measure it against its tower on real inputs of the
+    calibration split."""
     encoders: dict[str, Encoder] = {}
+    scopes: dict[str, ScopeEntry] = {}
     parity: dict[str, Parity] = {}
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".graphs-") as scratch:
         for modality, part in model.recipe.modalities.items():
             say(f"Exporting {modality}")
             encoder, tower = describe_encoder(part, modality), model.images[modality]
             single = Path(scratch) / f"{modality}.onnx"
-            outputs = export_tower(tower, encoder.input_shape, single)
+            outputs = export_tower(WithFeatures(tower), encoder.input_shape, single, [SIGNATURE])
             found = spread(examples(model.recipe, modality, "calib"), PARITY_INPUTS)
             given = np.stack(load_samples(found, encoder))
             with torch.no_grad():
-                wanted = torch.cat([tower(batch)[0] for batch in torch.from_numpy(given).split(MAX_BATCH)])
+                wanted = torch.cat(
+                    [tower(batch)[0] for batch in torch.split(torch.from_numpy(given), MAX_BATCH)]
+                )
             parity[modality] = _write(
                 modality, single, folder / encoder.file, wanted.numpy(), {IMAGE_INPUT: given}, options
             )
@@ -170,6 +173,10 @@ def _graphs(
                     "weights": _beside(folder, encoder.file),
                 }
             )
+            # On the weights as sealed; the map stays in single precision, of which 8 bits would leave little.
+            runner = _runner(folder, encoders[modality], options)
+            data = scope_data(model.recipe, modality, encoder, runner, say, options.most_examples)
+            scopes[modality] = teach_scope(data, encoder.reader, folder / encoder.file)
         say("Exporting text")
         single = Path(scratch) / TEXT_FILE
         export_text(model.text, single)
@@ -178,7 +185,7 @@ def _graphs(
             wanted = model.text(torch.from_numpy(ids), torch.from_numpy(mask))
         tokens = {TOKEN_INPUT: ids, MASK_INPUT: mask}
         parity["text"] = _write("text", single, folder / TEXT_FILE, wanted.numpy(), tokens, options)
-    return encoders, parity
+    return encoders, scopes, parity
 
 
 def _beside(folder: Path, file: str) -> tuple[str, ...]:
@@ -245,32 +252,25 @@ def _judge(
     encoder: Encoder,
     runner: OnnxRunner,
     text: TextEncoder,
+    scope: ScopeEntry,
     say: Say,
     options: Options,
 ) -> Judged:
-    """Embed the data of one modality; calibrate on `calib`, fit the scope on `train`, measure on `val`."""
-    dimension = model.recipe.dimension
+    """Embed the data of one modality; calibrate on `calib`, measure on `val`."""
 
-    def embed(found: Sequence[Any], what: str) -> tuple[list[Any], Floats]:
+    def embed(found: Sequence[Example], what: str) -> tuple[list[Example], ViewVectors]:
         kept = spread(found, options.most_examples or len(found))
         say(f"Embedding {modality} {what}: {len(kept)}")
-        return kept, encode_examples(kept, encoder, runner, dimension)
+        return kept, encode_examples(kept, encoder, runner, model.recipe.dimension)
 
-    def embed_altered(found: Sequence[Any], what: str) -> Floats:
-        kept = spread(found, ALTERED_EXAMPLES)
-        say(f"Embedding {modality} {what}, altered: {len(kept)}")
-        samples = load_altered(kept, encoder, model.recipe.modalities[modality].augment)
-        return encode_samples(runner, samples, encoder.input_shape).embeddings
-
-    train_examples, train = embed(spread(examples(model.recipe, modality, "train"), SCOPE_EXAMPLES), "train")
-    calib_examples, calib = embed(examples(model.recipe, modality, "calib"), "calib")
+    calib_examples, calib = embed(examples(model.recipe, modality, CHOSEN_ON), CHOSEN_ON)
     held_out, val = embed(examples(model.recipe, modality, SPLIT), SPLIT)
     _, strangers = embed(out_of_scope_examples(model.recipe, modality), "strangers")
 
     draft = drafts([modality])
     texts = prompt_texts(draft)
     anchors = make_anchors(draft, texts, text.embed(texts))
-    margins = sample_margins(calib, anchors)
+    margins = sample_margins(calib.embeddings, anchors)
     taught = [*examples(model.recipe, modality, "train"), *examples(model.recipe, modality, "calib")]
     calibrated = tuple(
         calibrate(
@@ -284,19 +284,15 @@ def _judge(
         )
         for column, entry in enumerate(draft)
     )
-    scope = fit_scope(
-        np.concatenate([train, embed_altered(train_examples, "train")]),
-        np.concatenate([calib, embed_altered(calib_examples, "calib")]),
-    )
     say(f"Measuring {modality}")
     known = Knowledge(
         tuple(each.entry for each in calibrated), anchors, encoder.pooling, ScopeStatistics.of(scope)
     )
-    aucs = measure_aucs(held_out, val, known)
+    aucs = measure_aucs(held_out, val.embeddings, known)
     known = replace(known, findings=_switched(calibrated, aucs))
     figures = measure_findings(held_out, val, encoder, known, aucs)
     silent = measure_silent(
-        findings_of(modality), held_out, val, lambda texts: text.embed(texts).astype(np.float64)
+        findings_of(modality), held_out, val.embeddings, lambda texts: text.embed(texts).astype(np.float64)
     )
     slices = cancer_slices(data_root()) if encoder.reader == "ct" else []
     return Judged(

@@ -76,8 +76,8 @@ def measure_slices(
     vectors = [encode_samples(runner, [s.values for s in v.samples], encoder.input_shape) for v in views]
     figures = []
     for entry in known.findings if views else ():
-        in_scope = sum(judge(entry, each.embeddings, known) is not None for each in vectors)
-        judged = [judge(entry, each.embeddings, replace(known, scope=None)) for each in vectors]
+        in_scope = sum(judge(entry, each, known) is not None for each in vectors)
+        judged = [judge(entry, each, replace(known, scope=None)) for each in vectors]
         said = [finding for finding in judged if finding is not None]
         present = sum(finding.presence is Presence.PRESENT for finding in said)
         likely = [finding.probability for finding in said]

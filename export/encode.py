@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,7 +12,7 @@ from dicom_node.bundle.manifest import Encoder
 from dicom_node.inference.images import encode_samples
 from dicom_node.inference.protocol import Runner
 from dicom_node.pixels.ops import compile_operations
-from m3bind.data.augment import augment_image, augment_waveforms
+from dicom_node.records import ViewVectors
 from m3bind.data.examples import Example
 
 Floats = NDArray[np.float32]
@@ -21,7 +21,6 @@ Say = Callable[[str], None]
 
 CHUNK = 128
 READERS = 2
-SEED = 1913
 
 
 def load_samples(examples: Sequence[Example], encoder: Encoder) -> list[Floats]:
@@ -31,25 +30,27 @@ def load_samples(examples: Sequence[Example], encoder: Encoder) -> list[Floats]:
         return list(pool.map(lambda example: step(example.load()).values, examples))
 
 
-def encode_examples(examples: Sequence[Example], encoder: Encoder, runner: Runner, dimension: int) -> Floats:
-    """(N, D) unit-norm embeddings, in the order of `examples`; (0, D) for none."""
-    parts = [np.zeros((0, dimension), dtype=np.float32)]
+def encode_examples(
+    examples: Sequence[Example], encoder: Encoder, runner: Runner, dimension: int
+) -> ViewVectors:
+    """Embeddings (N, D), unit norm, in the order of `examples`, and signatures where the encoder gives them;
+    (0, D) and none for no examples."""
+    embeddings = [np.zeros((0, dimension), dtype=np.float32)]
+    signatures = []
     for start in range(0, len(examples), CHUNK):
         samples = load_samples(examples[start : start + CHUNK], encoder)
-        parts.append(encode_samples(runner, samples, encoder.input_shape).embeddings)
-    return np.concatenate(parts)
+        vectors = encode_samples(runner, samples, encoder.input_shape)
+        embeddings.append(vectors.embeddings)
+        if vectors.signatures is not None:
+            signatures.append(vectors.signatures)
+    told = np.concatenate(signatures) if signatures else None
+    return ViewVectors(np.concatenate(embeddings), None, told)
 
 
-def load_altered(
-    examples: Sequence[Example], encoder: Encoder, strength: Mapping[str, float]
-) -> list[Floats]:
-    """Likewise, each example altered as in training: a stand-in for other scanners, stains and positions."""
-    random = np.random.default_rng(SEED)
-    if encoder.reader == "ecg":
-        rate = encoder.input_shape[1] / float(encoder.sampling["seconds"])
-        return list(augment_waveforms(np.stack(load_samples(examples, encoder)), rate, strength, random))
-    step = compile_operations(encoder.preprocess)
-    return [step(augment_image(example.load(), strength, random)).values for example in examples]
+def rows_of(vectors: ViewVectors, rows: NDArray[np.intp]) -> ViewVectors:
+    """Some of N samples, without evidence."""
+    signatures = None if vectors.signatures is None else vectors.signatures[rows]
+    return ViewVectors(vectors.embeddings[rows], None, signatures)
 
 
 def spread(examples: Sequence[Example], most: int) -> list[Example]:

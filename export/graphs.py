@@ -30,11 +30,12 @@ def export_tower(
     tower: nn.Module, input_shape: tuple[int, ...], path: Path, further: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Write an image or ECG tower, and tell its outputs; `input_shape` is of one sample. The tower answers
-    with embedding, evidence or None, and whatever `further` names."""
+    with embedding, evidence (or None, or without it), and whatever `further` names."""
     example = torch.zeros((2, *input_shape), dtype=torch.float32)
     with torch.no_grad():
         answer = tower.eval()(example)
-    offered = zip((EMBEDDING, EVIDENCE, *further), answer, strict=True)
+    local = [EVIDENCE] if len(answer) == 2 + len(further) else []
+    offered = zip((EMBEDDING, *local, *further), answer, strict=True)
     names = [name for name, tensor in offered if tensor is not None]
     # The exporter only sees names of modules it is given, so the tower goes in as it is.
     with _quiet(), torch.no_grad():

@@ -14,7 +14,8 @@ from dicom_node.bundle.manifest import Encoder
 from dicom_node.findings.assess import Knowledge
 from dicom_node.findings.calibrate import probability
 from dicom_node.findings.score import pool_margins, sample_margins
-from dicom_node.records import Status
+from dicom_node.records import Status, ViewVectors
+from export.encode import rows_of
 from export.reliability import CalibrationFigures, reliability
 from export.said import Point, Rate, Said, assessment, curve, judges, measure_said, rate
 from export.views import labelled_views
@@ -125,17 +126,17 @@ def measure_aucs(
 
 def measure_findings(
     examples: Sequence[Example],
-    embeddings: Floats,
+    vectors: ViewVectors,
     encoder: Encoder,
     known: Knowledge,
     aucs: Sequence[tuple[int, Estimate | None]],
 ) -> tuple[FindingFigures, ...]:
-    """Figures of every finding of one modality, of whose `aucs` nothing is measured twice; `embeddings`
-    (N, D) of `examples`, one sample each."""
+    """Figures of every finding of one modality, of whose `aucs` nothing is measured twice; `vectors` of
+    `examples`, one sample each."""
     if not known.findings:
         return ()
-    margins = sample_margins(embeddings, known.anchors).astype(np.float64)
-    among, by_id = ill(examples, known.findings[0].modality), judges(embeddings, encoder, known)
+    margins = sample_margins(vectors.embeddings, known.anchors).astype(np.float64)
+    among, by_id = ill(examples, known.findings[0].modality), judges(vectors, encoder, known)
     names = np.array([example.dataset for example in examples])
     figures = []
     for column, (entry, (positives, auc)) in enumerate(zip(known.findings, aucs, strict=True)):
@@ -217,15 +218,19 @@ def measure_silent(
     return tuple(figures)
 
 
-def measure_scope(modality: str, known: Knowledge, held_out: Floats, strangers: Floats) -> ScopeFigures:
-    """How many of each are in scope; both (N, D), one sample each."""
+def measure_scope(
+    modality: str, known: Knowledge, held_out: ViewVectors, strangers: ViewVectors
+) -> ScopeFigures:
+    """How many of each are in scope, one sample each."""
 
-    def kept(rows: Floats) -> float:
-        views = [assessment(modality, row[None], known) for row in rows]
+    def kept(vectors: ViewVectors) -> float:
+        rows = range(len(vectors.embeddings))
+        views = [assessment(modality, rows_of(vectors, np.array([row])), known) for row in rows]
         return float(np.mean([view.status is Status.REPORTED for view in views]))
 
-    refused = 1.0 - kept(strangers) if len(strangers) else None
-    return ScopeFigures(modality, len(held_out), kept(held_out), len(strangers), refused)
+    strange = len(strangers.embeddings)
+    refused = 1.0 - kept(strangers) if strange else None
+    return ScopeFigures(modality, len(held_out.embeddings), kept(held_out), strange, refused)
 
 
 def sealed(entry: FindingEntry, figures: FindingFigures, target: float) -> FindingEntry:

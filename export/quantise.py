@@ -23,11 +23,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from dicom_node.inference.protocol import SIGNATURE
 from export.large import LARGEST, save_graph
 
 SMALLEST = 4096
 """Weights with fewer numbers stay as they are: they cost little and carry depthwise filters and biases."""
 LEVELS = 127
+KEPT_WHOLE = SIGNATURE
+"""What the names of weights begin with that stay as they are: the map behind the features of the scope, whose
+numbers differ by orders of magnitude within one channel."""
 Precision = Literal["int8", "float16", "float32"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """Smallest first."""
@@ -103,7 +107,8 @@ def _channel(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> tuple[int
         position, axis_of = role.position, role.channel
     else:
         return None
-    weight = weights.get(node.input[position])
+    name = node.input[position]
+    weight = None if name.startswith(KEPT_WHOLE) else weights.get(name)
     if weight is None or weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < SMALLEST:
         return None
     return position, axis_of(len(weight.dims))

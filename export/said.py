@@ -22,6 +22,7 @@ from dicom_node.records import (
     View,
     ViewVectors,
 )
+from export.encode import rows_of
 from export.reliability import bins_of, calibration_error
 from export.views import CURVE, LabelledView, affected_views, labelled_views, simulated, view_size
 from m3bind.data.examples import Example
@@ -77,11 +78,10 @@ class Point:
     """Part of the views called present."""
 
 
-def assessment(modality: str, embeddings: Floats, known: Knowledge) -> Assessment:
-    """What the node would say of one view, of samples `embeddings` (N, D)."""
+def assessment(modality: str, vectors: ViewVectors, known: Knowledge) -> Assessment:
+    """What the node would say of one view, of samples with these vectors."""
     sample = Sample(np.zeros((1, 1, 1), dtype=np.float32), _NOWHERE)
-    view = View(modality, "2.25.2", (sample,) * len(embeddings), (_NOWHERE,))
-    vectors = ViewVectors(embeddings, None)
+    view = View(modality, "2.25.2", (sample,) * len(vectors.embeddings), (_NOWHERE,))
     return assess("2.25.3", StudyRead((view,), ()), [vectors], {modality: known}, _NOBODY, {})
 
 
@@ -89,18 +89,18 @@ _NOWHERE = SourceRef("1.2.840.10008.5.1.4.1.1.7", "2.25.1")
 _NOBODY = BundleIdentity("in-the-making", "0.0.0", "0" * 64)
 
 
-def judge(entry: FindingEntry, embeddings: Floats, known: Knowledge) -> Finding | None:
+def judge(entry: FindingEntry, vectors: ViewVectors, known: Knowledge) -> Finding | None:
     """What is said of one finding of one view; None where out of scope."""
-    made = assessment(entry.modality, embeddings, known)
+    made = assessment(entry.modality, vectors, known)
     return next((finding for finding in made.findings if finding.id == entry.id), None)
 
 
-def judge_of(entry: FindingEntry, embeddings: Floats, known: Knowledge) -> Judge:
-    """Judges views made of rows of `embeddings` (N, D)."""
-    return lambda rows: judge(entry, embeddings[rows], known)
+def judge_of(entry: FindingEntry, vectors: ViewVectors, known: Knowledge) -> Judge:
+    """Judges views made of some of N samples."""
+    return lambda rows: judge(entry, rows_of(vectors, rows), known)
 
 
-def judges(embeddings: Floats, encoder: Encoder, known: Knowledge) -> dict[str, Judge]:
+def judges(vectors: ViewVectors, encoder: Encoder, known: Knowledge) -> dict[str, Judge]:
     """One for each finding that is enabled, judged together as the node does, and one for each that is not,
     judged as if it alone were. Where a view is one sample, each sample is judged once and kept."""
     on = [index for index, entry in enumerate(known.findings) if entry.enabled]
@@ -110,12 +110,12 @@ def judges(embeddings: Floats, encoder: Encoder, known: Knowledge) -> dict[str, 
         entries = tuple(known.findings[index] for index in chosen)
         part = replace(known, findings=entries, anchors=known.anchors.only([e.id for e in entries]))
         if simulated(encoder):
-            made |= {entry.id: judge_of(entry, embeddings, part) for entry in entries}
+            made |= {entry.id: judge_of(entry, vectors, part) for entry in entries}
         elif entries:
             modality = entries[0].modality
             said = [
-                {finding.id: finding for finding in assessment(modality, row[None], part).findings}
-                for row in embeddings
+                {f.id: f for f in assessment(modality, rows_of(vectors, np.array([row])), part).findings}
+                for row in range(len(vectors.embeddings))
             ]
             made |= {entry.id: _looked_up(said, entry.id) for entry in entries}
     return made

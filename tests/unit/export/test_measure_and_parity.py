@@ -13,6 +13,7 @@ from dicom_node.errors import InferenceError
 from dicom_node.findings.assess import Knowledge
 from dicom_node.findings.prompts import Anchors
 from dicom_node.findings.scope import ScopeStatistics
+from dicom_node.records import ViewVectors
 from export.catalogue import why_off
 from export.measure import (
     FindingFigures,
@@ -68,7 +69,7 @@ def figures_of(
     examples: Sequence[Example], embeddings: np.ndarray, known: Knowledge
 ) -> tuple[FindingFigures, ...]:
     aucs = measure_aucs(examples, embeddings, known)
-    return measure_findings(examples, embeddings, ENCODER, known, aucs)
+    return measure_findings(examples, ViewVectors(embeddings, None), ENCODER, known, aucs)
 
 
 def rows(*margins: float) -> np.ndarray:
@@ -253,10 +254,13 @@ def test_one_class_alone_is_not_measured() -> None:
 
 
 def test_scope_counts_both_kinds() -> None:
-    figures = measure_scope("xray", knowledge(), rows(0.1, 0.2, 5.0, 0.3), rows(4.0, 0.1))
+    def of(embeddings: np.ndarray) -> ViewVectors:
+        return ViewVectors(embeddings, None)
+
+    figures = measure_scope("xray", knowledge(), of(rows(0.1, 0.2, 5.0, 0.3)), of(rows(4.0, 0.1)))
     assert figures.kept == pytest.approx(0.75)
     assert figures.refused == pytest.approx(0.5)
-    assert measure_scope("xray", knowledge(), rows(0.1), rows()[:0].reshape(0, 2)).refused is None
+    assert measure_scope("xray", knowledge(), of(rows(0.1)), of(np.zeros((0, 2), np.float32))).refused is None
 
 
 def test_centred_cosine_is_not_flattered_by_a_shared_mean() -> None:
