@@ -148,17 +148,17 @@ def evaluate(work: Path, cache: Path, progress: Progress, command: str = "m3bind
         "wall": round(time.monotonic() - began),
         "processor": round(time.process_time() - at_work),
     }
-    told = _plain(told)
+    told = plain(told)
     (work / "evaluation.json").write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", "utf-8")
     return told
 
 
-def _plain(told: Any) -> Any:
-    """JSON has no nan: a figure that does not exist is null."""
+def plain(told: Any) -> Any:
+    """As JSON holds it, which has no nan: a figure that does not exist is null."""
     if isinstance(told, dict):
-        return {str(k): _plain(v) for k, v in told.items()}
+        return {str(k): plain(v) for k, v in told.items()}
     if isinstance(told, list):
-        return [_plain(v) for v in told]
+        return [plain(v) for v in told]
     return None if isinstance(told, float) and math.isnan(told) else told
 
 

@@ -76,17 +76,24 @@ def both():
     return {m: data_of(m, np.tile([0, 1, 1, 0], 12)) for m in DATASETS}
 
 
+@pytest.fixture(scope="session")
+def worlds(both):
+    """(data, embedded, the same turned), for whoever does not change them."""
+    random, sick = np.random.default_rng(0), np.tile([0, 1, 1, 0], 12)
+    seen = {m: embedded_of(d, sick, 0.05, random) for m, d in both.items()}
+    turned = {**seen, "pathology": embedded_of(both["pathology"], sick, 0.05, random, turned=-1.0)}
+    return both, seen, turned
+
+
 @pytest.fixture
-def world(sick, both):
+def world(worlds):
     """(data, embedded), bound: both modalities turn the same side to malignancy."""
-    random = np.random.default_rng(0)
-    data = copy.deepcopy(both)
-    return data, {m: embedded_of(d, sick, 0.05, random) for m, d in data.items()}
+    data, seen, _ = copy.deepcopy(worlds)
+    return data, seen
 
 
 @pytest.fixture
-def apart(sick, world):
+def apart(worlds):
     """The same with pathology's images turned around: each modality agrees with itself only."""
-    random = np.random.default_rng(1)
-    data, seen = world
-    return data, {**seen, "pathology": embedded_of(data["pathology"], sick, 0.05, random, turned=-1.0)}
+    data, _, turned = copy.deepcopy(worlds)
+    return data, turned
