@@ -32,8 +32,8 @@ def crop_to_torso(
         )
     rows = np.arange(values.shape[0]) * grid.shape[0] // values.shape[0]  # of the grid, for each pixel
     columns = np.arange(values.shape[1]) * grid.shape[1] // values.shape[1]
-    down = np.flatnonzero(np.any(grid[rows], axis=1))
-    across = np.flatnonzero(np.any(grid[:, columns], axis=0))
+    down = np.flatnonzero(grid[rows].sum(axis=1))
+    across = np.flatnonzero(grid[:, columns].sum(axis=0))
     top, bottom, left, right = int(down[0]), int(down[-1]) + 1, int(across[0]), int(across[-1]) + 1
     inside = grid[np.ix_(rows[top:bottom], columns[left:right])]
     part = np.where(inside, values[top:bottom, left:right], np.float32(fill))
