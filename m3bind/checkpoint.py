@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from dicom_node.errors import ConfigError
 from m3bind.config import EcgTowerRecipe, ModalityRecipe, Recipe, WaveformTowerRecipe, parse_recipe
-from m3bind.snapshot import write_durably
+from m3bind.durable import write_durably
 from m3bind.towers.base import TextTowerBase, VisualTower
 from m3bind.towers.ecg import EcgTower
 from m3bind.towers.image import ImageTower

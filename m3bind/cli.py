@@ -12,6 +12,7 @@ import typer
 
 from dicom_node.errors import M3BindError
 from m3bind.config import BundleRecipe, Recipe, load_recipe, shipped_recipes
+from m3bind.crossval_cli import crossval
 from m3bind.evaluate.cli import ablate, evaluate
 from m3bind.jobs import build_bundle, default_jobs, pretrain_in_parallel
 
@@ -159,6 +160,7 @@ def distil(
 
 app.command()(evaluate)
 app.command()(ablate)
+app.command()(crossval)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dicom_node.errors import ConfigError
-from m3bind.snapshot import write_durably
+from m3bind.durable import write_durably
 
 Tell = Callable[[str], None]
 """Takes one line."""

@@ -9,7 +9,6 @@ the number of the step (see loop.py). Nothing is ever pickled.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from m3bind.durable import write_durably
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
@@ -27,22 +28,6 @@ class Snapshot:
     step: int
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, Any]
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: its new content is on disk before it bears the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @dataclass(frozen=True)

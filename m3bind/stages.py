@@ -43,10 +43,11 @@ from m3bind.data.sources import LICENCES
 from m3bind.data.texts import TextBank, banks_of
 from m3bind.digest import bind_digest, code_digest, distil_digest, features_digest, pretrain_digest
 from m3bind.distil import distil_student, start_projection, teach
+from m3bind.durable import write_durably
 from m3bind.held_out import HeldOut
 from m3bind.loop import Outcome, Progress, Workplace, set_up, workplace
 from m3bind.pretrain import pretrain_pair
-from m3bind.snapshot import Keeper, write_durably
+from m3bind.snapshot import Keeper
 from m3bind.team import Team, alone
 from m3bind.towers.base import TextTowerBase, VisualTower
 from m3bind.towers.text import minilm_tokenizer

@@ -25,7 +25,9 @@ def test_recipes_are_listed():
     assert "mini" in done.output.split()
 
 
-@pytest.mark.parametrize("command", ["run", "pretrain", "bind", "distil", "evaluate", "ablate", "recipes"])
+@pytest.mark.parametrize(
+    "command", ["run", "pretrain", "bind", "distil", "evaluate", "ablate", "crossval", "recipes"]
+)
 def test_every_command_explains_itself(command):
     done = CliRunner().invoke(app, [command, "--help"])
     assert done.exit_code == 0
@@ -46,7 +48,7 @@ def test_without_torch_it_says_what_to_install(command):
     code += "from m3bind.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["m3bind: training needs torch: pip install '.[train]'"]
+    assert done.stderr.splitlines() == ["m3bind: training needs torch, which is not here: pip install '.[train]'"]
 
 
 def test_schedule_rises_then_falls_to_nought():
