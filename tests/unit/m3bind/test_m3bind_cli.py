@@ -48,7 +48,8 @@ def test_without_torch_it_says_what_to_install(command):
     code += "from m3bind.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["m3bind: training needs torch, which is not here: pip install '.[train]'"]
+    told = "m3bind: training needs torch, which is not here: pip install '.[train]'"
+    assert done.stderr.splitlines() == [told]
 
 
 def test_schedule_rises_then_falls_to_nought():
