@@ -119,8 +119,8 @@ class Likeness(Frozen):
     distance_limit: float = Field(gt=0)
     limit: float
     scale: float = Field(gt=0)
-    """`distance_limit` and `limit` were reached by the same small part of the calibration split; `scale` is
-    how far above its median `limit` lies."""
+    """`limit` was reached by a small part of the calibration split, and `scale` is how far above its median
+    that lies; `distance_limit` is wider: an input may lie further out as long as it looks like no stranger."""
 
 
 class ScopeEntry(Frozen):
