@@ -15,7 +15,12 @@ TINY = Path(__file__).parents[1] / "contract" / "bundle_v1_tiny"
 
 def copy_tiny(folder: Path) -> Path:
     """A copy in `folder`, which must not exist yet, to be altered."""
-    shutil.copytree(TINY, folder)
+    return copy_of(TINY, folder)
+
+
+def copy_of(bundle: Path, folder: Path) -> Path:
+    """Likewise of another bundle."""
+    shutil.copytree(bundle, folder)
     return folder
 
 

@@ -24,13 +24,13 @@ from export.seal import workshop
 from export.selftest import LEVELS, MIN_COSINE, realistic, synthetic
 from export.verify import verify
 from m3bind.checkpoint import random_model, save_checkpoint
-from m3bind.config import ModalityRecipe, load_recipe
+from m3bind.config import ModalityRecipe, WaveformTowerRecipe, load_recipe
 from m3bind.data.catalogue import findings_of
 
 pytestmark = pytest.mark.train
 
 SMALL = Options(
-    threads=1, most_examples=90, version="9.8.7", largest_graph=100_000, notes=("Made on a Sunday.",)
+    threads=1, most_examples=60, version="9.8.7", largest_graph=100_000, notes=("Made on a Sunday.",)
 )
 """The text encoder is larger than such a graph may be; the ECG encoder is not."""
 
@@ -107,7 +107,8 @@ def test_a_text_graph_answers_as_its_tower_for_any_length(tmp_path: Path) -> Non
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = load_recipe("mini")
     ecg = recipe.modalities["ecg"]
-    narrow = ecg.model_copy(update={"tower": ecg.tower.model_copy(update={"widths": (16, 16)})})
+    tower = WaveformTowerRecipe(kind="conv1d", widths=(16, 16), kernel=7, dropout=0.0)
+    narrow = ecg.model_copy(update={"tower": tower})
     text = recipe.text.model_copy(update={"student_layers": (0,), "student_frozen": 1})
     small = recipe.model_copy(update={"modalities": {"ecg": narrow}, "text": text})
     folder = tmp_path_factory.mktemp("checkpoint")
