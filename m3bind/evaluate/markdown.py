@@ -52,7 +52,7 @@ def _targets(told: Told) -> list[str]:
             [
                 row["modality"],
                 row["task"],
-                "-" if figure is None else f"{figure['n']} ({figure['groups']})",
+                "-" if figure is None else _count(figure),
                 "-" if figure is None else str(figure["positives"]),
                 with_interval(figure),
                 number(row["target"]),
@@ -78,6 +78,11 @@ def _targets(told: Told) -> list[str]:
         *table(head, rows),
         *prose(words.TARGETS),
     ]
+
+
+def _count(figure: Told) -> str:
+    groups = figure["groups"]
+    return str(figure["n"]) if groups is None else f"{figure['n']} ({groups})"
 
 
 def _claims(told: Told) -> list[str]:

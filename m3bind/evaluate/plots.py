@@ -36,6 +36,17 @@ def _spread(axis: Axes, x: list[float], figures: list[Told], colour: str, **styl
     axis.fill_between(x, [f["low"] for f in figures], [f["high"] for f in figures], color=colour, alpha=0.08)
 
 
+def without_shots(system: Told, modality: str) -> float | None:
+    """Mean zero-shot AUC of the findings that the few-shot figures are of."""
+    own = system["few_shot"][modality]["linear probe"]
+    if not own:
+        return None
+    findings = system["zero_shot"][modality]["findings"]
+    return sum(findings[i]["value"] for i in own[str(SHOTS[0])]["findings"]) / len(
+        own[str(SHOTS[0])]["findings"]
+    )
+
+
 def few_shot(told: Told) -> Figure:
     """A panel per modality: macro AUC by shots."""
     modalities = list(told["counts"])
@@ -62,14 +73,10 @@ def few_shot(told: Told) -> Figure:
                         markersize=4,
                         label=f"{TITLES[name]}: {method}",
                     )
-            macro = system["zero_shot"][modality]["macro"]["value"]
-            if macro is not None:
+            zero = without_shots(system, modality)
+            if zero is not None:
                 axis.axhline(
-                    macro,
-                    color=INK[name],
-                    linewidth=0.8,
-                    alpha=0.7,
-                    label=f"{TITLES[name]}: zero-shot, all findings",
+                    zero, color=INK[name], linewidth=0.8, alpha=0.7, label=f"{TITLES[name]}: zero-shot"
                 )
         own = told["probe"]["few_shot"].get(modality, {}).get("linear probe")
         if own:

@@ -73,8 +73,8 @@ class Measured:
     """What a row came to."""
 
     estimate: Estimate
-    groups: int
-    """Patients, or near-duplicate groups, of what was measured on."""
+    groups: int | None
+    """Patients, or near-duplicate groups, of what was measured on; None where it is not told."""
 
 
 def _inside(target: Target, data: Data) -> Bools:
@@ -138,20 +138,18 @@ def measure(target: Target, data: Data, scores: Scores, scale: float = SCALE) ->
     return Measured(estimate, len(np.unique(data.val.groups[used])))
 
 
-def from_file(path: Path) -> Measured | None:
-    """A figure that another command measured: JSON with `value`, `low`, `high`, `n`, `positives`, `groups`;
-    None where there is none. Raises ConfigError for one without these."""
+def from_file(path: Path, findings: Sequence[str]) -> Measured | None:
+    """The figure of the first of these findings that `m3bind crossval` wrote; None where there is no file.
+    Raises ConfigError for a file that tells of none of them."""
     if not path.is_file():
         return None
-    raw = json.loads(path.read_text("utf-8"))
-    try:
-        figures = [float(raw[k]) for k in ("value", "low", "high")]
-        return Measured(
-            Estimate(figures[0], figures[1], figures[2], int(raw["n"]), int(raw["positives"])),
-            int(raw["groups"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f"{path} lacks {error}: write it again with the command that makes it.") from error
+    told = json.loads(path.read_text("utf-8")).get("findings", {})
+    for finding in findings:
+        if finding in told:
+            return Measured(Estimate(**told[finding]), None)
+    raise ConfigError(
+        f"{path} tells nothing of {', '.join(findings)}: write it with `m3bind crossval --out`."
+    )
 
 
 def _told(measured: Measured | None) -> dict[str, Any] | None:
@@ -191,7 +189,7 @@ def rows(
             figure = measure(target, own, zero_shot)
             probe = measure(target, own, by_probe.get, scale=1.0)
         else:
-            figure, probe = from_file(work / target.source), None
+            figure, probe = from_file(work / target.source, target.findings), None
         missed = None if figure is None else max(0.0, target.zero_shot - figure.estimate.value)
         told.append(
             {

@@ -49,7 +49,7 @@ from ImageNet, 224 x 224 pixels. ECG: there are no start weights, so 1,000 rando
 FEW_SHOT = """
 k examples with and k without a finding, of the training part; mean of {draws} draws; macro AUC over findings
 that have 16 of either. Tip-Adapter (arXiv 2207.09519) with its authors' alpha 1 and beta 5.5, nothing
-searched; Tip-Adapter-F tunes its keys.
+searched; Tip-Adapter-F tunes its keys. The thin lines are zero-shot over the same findings.
 """
 
 IMAGE_TEXT = """

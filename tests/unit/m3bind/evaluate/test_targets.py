@@ -91,11 +91,10 @@ def test_a_figure_of_another_command_is_read_where_it_is(tmp_path, world):
     assert row["measured"] is None
     assert row["met"] is None
     path = tmp_path / "told.json"
-    path.write_text(
-        json.dumps({"value": 0.97, "low": 0.9, "high": 1.0, "n": 200, "positives": 15, "groups": 200})
-    )
+    figure = {"value": 0.97, "low": 0.9, "high": 1.0, "n": 200, "positives": 15}
+    path.write_text(json.dumps({"dataset": "ludb", "findings": {"ct.malignant_tumour": figure}}))
     (row,) = rows([target], *world, {}, tmp_path)
     assert row["missed_by"] == pytest.approx(0.02)
-    path.write_text("{}")
-    with pytest.raises(ConfigError, match="lacks"):
-        from_file(path)
+    assert row["measured"]["groups"] is None
+    with pytest.raises(ConfigError, match="m3bind crossval"):
+        from_file(path, ["ct.benign_nodule"])
