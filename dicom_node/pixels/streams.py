@@ -15,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_node.errors import UnreadableObjectError
 from dicom_node.pixels.decoders.coded import Stream
+from dicom_node.pixels.fragments import frame_places, join_fragments
 from dicom_node.pixels.ground import Loaded, count, number, text
 
 _FIRST_PIXELS = 0x7FE00008
@@ -33,9 +34,13 @@ def encoded_frames(
     """The encoded frames with these 0-based indices of an open Part 10 file; `offsets` is its Extended Offset
     Table, where it has one. Raises UnreadableObjectError (`no-pixel-data`)."""
     start = _value_of_pixels(file)
+    places = frame_places(file, start, frames, offsets)
     for index in indices:
-        file.seek(start)
-        yield get_frame(file, index, number_of_frames=frames, extended_offsets=offsets)
+        if places is None:
+            file.seek(start)
+            yield get_frame(file, index, number_of_frames=frames, extended_offsets=offsets)
+        else:
+            yield join_fragments(file, *places(index))
 
 
 def native_frames(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]] | None:
