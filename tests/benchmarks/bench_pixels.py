@@ -2,11 +2,11 @@
 
     python tests/benchmarks/bench_pixels.py [--runs 5] [--bundle FOLDER]
 
-Plain: pydicom reads the whole object and decodes it at full size, then the bundle's own operations. Fast: what
-the node does, by `read_study` with a pool of decoding children, from objects that it has identified on receipt.
-Both from the path of the file to the tensor, in one run, taking turns; medians in milliseconds. `cosine` compares
-the embeddings of the two by the bundle's encoder. Images: the chest radiograph among the samples, enlarged to
-2048 x 2048 with 16 bits and a little noise; its CT slices.
+Plain: pydicom reads the whole object and decodes it at full size, then the bundle's own operations. Fast:
+what the node does, by `read_study` with a pool of decoding children, from objects that it has identified on
+receipt. Both from the path of the file to the tensor, in one run, taking turns; medians in milliseconds.
+`cosine` compares the embeddings of the two by the bundle's encoder. Images: the chest radiograph among the
+samples, enlarged to 2048 x 2048 with 16 bits and a little noise; its CT slices.
 """
 
 from __future__ import annotations

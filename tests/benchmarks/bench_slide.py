@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_slide.py [--side 100000]
 
-Writes the slide (one level, JPEG tiles of 256 pixels, tissue on half of them) to a temporary folder, then lets a
-fresh process read it as the node does, and prints its seconds and peak memory. Exit status 1 at 1 GB or more.
+Writes the slide (one level, JPEG tiles of 256 pixels, tissue on half of them) to a temporary folder, then
+lets a fresh process read it as the node does, and prints its seconds and peak memory. Exit status 1 at 1 GB
+or more.
 """
 
 from __future__ import annotations
