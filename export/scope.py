@@ -37,7 +37,10 @@ WIDER = 1.5
 hospitals do. Of twelve real CT slices of other scanners eleven lay within; of drawn strangers, which likeness
 tells anyway, some nineteen in twenty lie beyond."""
 KEPT = 0.98
-"""Part of the calibration data, as they are and altered, that is in scope."""
+"""Part of the calibration data, as they are and altered, that is in scope at the least."""
+NEAREST, TOWARDS = 0.01, 0.1
+"""Where strangers begin (this part of them scores less), and how much of the way there the threshold goes:
+other hospitals lie between. Not far, as drawn strangers are further off than real ones."""
 VIEW_QUANTILE = {"ct": 0.35, "slide": 0.35}
 """By reader: a series of the whole trunk has its lungs in a third of the slices, a slide much glass."""
 
@@ -57,7 +60,8 @@ def teach_scope(data: ScopeData, reader: str, graph: Path) -> ScopeEntry:
     """Fit the signature on what `graph` made of `data`, write it into `graph`, and say what is in scope."""
     signature = fit_signature(data.own, data.strangers, data.kinds)
     write_signature(graph, signature.linear)
-    return entry_of(signature.linear(data.calib), signature, VIEW_QUANTILE.get(reader, 0.5))
+    calib, strangers = signature.linear(data.calib), signature.linear(data.strangers)
+    return entry_of(calib, strangers, signature, VIEW_QUANTILE.get(reader, 0.5))
 
 
 def fit_signature(
@@ -83,8 +87,14 @@ def fit_signature(
     return Signature(linear, white.shape[1], names)
 
 
-def entry_of(calib: NDArray[np.float32], signature: Signature, view_quantile: float = 0.5) -> ScopeEntry:
-    """The scale of both questions, and the threshold, from signatures (N, K) of the calibration split."""
+def entry_of(
+    calib: NDArray[np.float32],
+    strangers: NDArray[np.float32],
+    signature: Signature,
+    view_quantile: float = 0.5,
+) -> ScopeEntry:
+    """The scale of both questions, and the threshold, from signatures (N, K) of the calibration split and of
+    strangers."""
     likeness = Likeness(kinds=signature.kinds, distance_limit=1.0, limit=0.0, scale=1.0)
     draft = ScopeEntry(
         on="signature",
@@ -106,9 +116,11 @@ def entry_of(calib: NDArray[np.float32], signature: Signature, view_quantile: fl
         scale=_rounded(max(limit - middle, 1e-3)),
     )
     entry = draft.model_copy(update={"likeness": likeness})
-    scores = sample_scores(calib, ScopeStatistics.of(entry))
+    statistics = ScopeStatistics.of(entry)
     # Not below what either question lets pass by itself: a handful of calibration data say little.
-    return entry.model_copy(update={"threshold": _rounded(max(1.0, float(np.quantile(scores, KEPT))))})
+    least = max(1.0, float(np.quantile(sample_scores(calib, statistics), KEPT)))
+    gap = float(np.quantile(sample_scores(strangers, statistics), NEAREST)) - least
+    return entry.model_copy(update={"threshold": _rounded(least + TOWARDS * max(gap, 0.0))})
 
 
 def _whitening(own: Doubles, everything: Doubles) -> Doubles:

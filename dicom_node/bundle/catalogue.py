@@ -120,7 +120,7 @@ class Likeness(Frozen):
     limit: float
     scale: float = Field(gt=0)
     """`limit` was reached by a small part of the calibration split, and `scale` is how far above its median
-    that lies; `distance_limit` is wider: an input may lie further out as long as it looks like no stranger."""
+    that lies; `distance_limit` is wider: an input may lie further out while it looks like no stranger."""
 
 
 class ScopeEntry(Frozen):
