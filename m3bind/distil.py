@@ -159,7 +159,9 @@ def start_projection(bank: TextBank, student: TextTowerBase, target: Tensor) -> 
     seen: list[Tensor] = []
     handle = projection.register_forward_hook(lambda _module, given, _told: seen.append(given[0].detach()))
     try:
-        bank.embed(student)
+        with torch.no_grad():
+            for rows in np.array_split(np.arange(len(bank.texts)), -(-len(bank.texts) // 64)):
+                student.from_lower(*bank.take(rows))  # in the order of `target`
     finally:
         handle.remove()
     sentences = torch.cat(seen).float()

@@ -268,7 +268,7 @@ def distil(here: Site) -> None:
         torch.manual_seed(recipe.seed)
         with place.cast():
             taught = teach(sides)
-            start_projection(bank, student, taught[1])
+        start_projection(bank, student, taught[1])  # least squares need all their digits
         outcome = distil_student(student, bank, sides, recipe.distil, recipe.seed, place, taught)
         if here.team.first:
             _save(recipe, sides, student, here.work)

@@ -174,6 +174,11 @@ def test_distil_makes_the_student_follow_its_teachers():
     start_projection(bank, student, mean)
     started = away()
     assert started < at_random
+    fitted = float(imitation(bank.embed(student), mean))
+    other = ToyTexts()
+    other.load_state_dict(student.state_dict())
+    start_projection(bank, other, mean.flip(0))  # texts and targets that do not belong together
+    assert fitted < 0.7 * float(imitation(bank.embed(other), mean))
     distil_student(student, bank, sides, DISTIL, 0, toy_place(), (taught, mean))
     assert away() < 0.9 * started
 
