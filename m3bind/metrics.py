@@ -110,12 +110,6 @@ def balanced_accuracy_draws(called: Bools, labels: Ints, weights: Floats) -> Flo
     return np.asarray((sensitivity + specificity) / 2)
 
 
-def precision_at(relevant: Bools, scores: Floats, k: int) -> float:
-    """Part of the best k that is relevant."""
-    best = np.argsort(-scores, kind="stable")[:k]
-    return float(relevant[best].mean())
-
-
 def hits_at(similarity: Floats, relation: NDArray[np.int8], k: int) -> NDArray[np.float64]:
     """(Q,) 1 where one of the best k candidates of a query is true of it, else 0.
 

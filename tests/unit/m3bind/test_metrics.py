@@ -18,7 +18,6 @@ from m3bind.metrics import (
     hits_at,
     interval,
     mean_draws,
-    precision_at,
     resampled_weights,
 )
 
@@ -112,11 +111,6 @@ def test_balanced_accuracy_is_the_mean_of_both_classes():
     assert balanced_accuracy_draws(called, labels, ones)[0] == pytest.approx((1 / 2 + 2 / 3) / 2)
     doubled = np.array([[1.0, 2.0, 1.0, 1.0, 1.0]])
     assert balanced_accuracy_draws(called, labels, doubled)[0] == pytest.approx((1 / 3 + 2 / 3) / 2)
-
-
-def test_precision_at():
-    relevant = np.array([True, False, True, False])
-    assert precision_at(relevant, np.array([4.0, 3.0, 2.0, 1.0]), 2) == pytest.approx(0.5)
 
 
 def naive_hit(scores, relation, k):
