@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from m3bind.bind import SCALE, Side
@@ -67,11 +68,12 @@ def _losses(
             start += len(chosen)
             own.append(imitation(embedded, told[modality][chosen]))
             shared.append(imitation(embedded, mean[chosen]))
+
+            def shown(rows: NDArray[np.int64], side: Side = side) -> Tensor:
+                return side.images(rows, views).float()
+
             with torch.no_grad():
-                features = where.team.rows(
-                    batch.images, lambda rows, side=side: side.images(rows, views).float()
-                )
-                images = side.tower.project(features)
+                images = side.tower.project(where.team.rows(batch.images, shown))
             relation = torch.from_numpy(batch.relation).to(images.device)
             seen.append(contrastive(images, embedded[: len(batch.texts)], relation, scale))
         return {

@@ -81,7 +81,8 @@ def _disturb(
         muscle = coloured(leads, length, rate, MUSCLE, random)
         made = made + muscle * random.uniform(0.0, strength.get("muscle", 0.0))
     kept = random.random((leads, 1)) >= strength.get("drop", 0.0)
-    return (made * kept).astype(np.float32)
+    disturbed: Floats = (made * kept).astype(np.float32)
+    return disturbed
 
 
 def augment_waveforms(

@@ -29,7 +29,7 @@ class TextBank:
         self._order = torch.argsort(self._lengths, stable=True)
         rows: list[Tensor] = []
         with torch.no_grad():
-            for chosen in self._order.split(CHUNK):
+            for chosen in torch.split(self._order, CHUNK):
                 longest = int(self._lengths[chosen].max())
                 cut = {k: v[chosen, :longest].to(self._device) for k, v in words.items()}
                 rows.append(tower.hidden(**cut)[cut["attention_mask"].bool()].float().cpu())
@@ -54,7 +54,8 @@ class TextBank:
         order = torch.argsort(self._lengths[wanted], stable=True)
         with torch.no_grad():
             parts = [
-                tower.from_lower(*self.take(wanted[chosen].numpy())).float() for chosen in order.split(CHUNK)
+                tower.from_lower(*self.take(wanted[chosen].numpy())).float()
+                for chosen in torch.split(order, CHUNK)
             ]
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order))

@@ -42,9 +42,8 @@ def without_shots(system: Told, modality: str) -> float | None:
     if not own:
         return None
     findings = system["zero_shot"][modality]["findings"]
-    return sum(findings[i]["value"] for i in own[str(SHOTS[0])]["findings"]) / len(
-        own[str(SHOTS[0])]["findings"]
-    )
+    values: list[float] = [findings[i]["value"] for i in own[str(SHOTS[0])]["findings"]]
+    return sum(values) / len(values)
 
 
 def few_shot(told: Told) -> Figure:
