@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,10 @@ def locate(program: str) -> Path | None:
     """Path of a program on PATH, or of a file named by its absolute path (jar, plugin); None if missing."""
     if program.startswith("/"):
         return Path(program) if Path(program).exists() else None
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *EXTRA_FOLDERS])
+    # In an active environment pynetdicom's storescp and echoscu would stand before dcmtk's, the real peers.
+    own = Path(sys.executable).parent
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    path = os.pathsep.join([*(folder for folder in folders if Path(folder) != own), *EXTRA_FOLDERS])
     found = shutil.which(program, path=path)
     return None if found is None else Path(found)
 
