@@ -5,7 +5,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from dicom_node.inference.cache import LoadCache
-from dicom_node.inference.selftest import CHECKS, cpu_model, surroundings
+from dicom_node.inference.selftest import cpu_model, surroundings
 
 
 def test_what_was_kept_comes_back(tmp_path: Path) -> None:

@@ -83,9 +83,7 @@ def test_padding_is_a_value_or_a_range() -> None:
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_what_is_hidden_is_black_and_is_not_stretched(
-    tmp_path: Path, photometric: str
-) -> None:
+def test_what_is_hidden_is_black_and_is_not_stretched(tmp_path: Path, photometric: str) -> None:
     pixels = GREY.copy()
     pixels[:, :10] = 65000
     ds = radiograph(pixels, photometric, bits=16)
