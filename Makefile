@@ -48,11 +48,8 @@ bench: $(TESTING) peers ## how long a study takes, part by part
 samples: $(TESTING) ## make the sample studies again from the training data; M3BIND_DATA names its folder
 	@exec $(VENV_TEST)/bin/python deploy/make_samples.py
 
-bundle: $(TESTING) ## train, bind, distil, export and seal m3bind-mini again from the training data; M3BIND_DATA names its folder
-	@echo "==> training"
-	@$(VENV_TEST)/bin/m3bind run $(RECIPE) --out $(CHECKPOINT)
-	@echo "==> export"
-	@$(VENV_TEST)/bin/m3bind-export build $(CHECKPOINT) --out $(BUNDLE)
+bundle: $(TESTING) ## train, evaluate and seal m3bind-mini again from the training data; M3BIND_DATA names its folder
+	@exec $(VENV_TEST)/bin/m3bind run $(RECIPE) --out $(CHECKPOINT) --bundle $(BUNDLE)
 
 clean: ## remove caches, and the virtual environments that make made
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
