@@ -18,7 +18,7 @@ from tests.support.studies import StudiesInMemory
 from tests.support.tree import ROOT
 from tests.support.web_node import Node
 
-DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
 SECTIONS = {
     name: field.annotation
     for name, field in Settings.model_fields.items()
@@ -45,6 +45,12 @@ def test_commands_and_their_options_exist(path: Path) -> None:
 def test_the_walk_over_the_documents_finds_calls() -> None:
     told = {words[0] for words in calls(ROOT / "docs" / "INSTALL.md")}
     assert {"serve", "analyse", "echo", "bundle", "worker"} <= told
+
+
+def test_every_command_is_told() -> None:
+    told = {words[0] for name in ("README.md", "docs/INSTALL.md") for words in calls(ROOT / name)}
+    command: Any = typer.main.get_command(app)
+    assert told >= set(command.commands) - {"demo"}  # which is told as `make demo`
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
