@@ -40,25 +40,36 @@ class Jpeg2000:
     def decode(self, coded: Coded, halvings: int) -> Pixels:
         """See Decoder."""
         halvings = min(halvings, levels(coded.data))
-        if halvings:
-            with suppress(OSError):  # Pillow takes fewer kinds of streams than imagecodecs
-                return self._reduced(coded, halvings)
+        smaller = reduced(coded, halvings)
+        if smaller is not None:
+            return smaller
         pixels: Pixels = imagecodecs.jpeg2k_decode(coded.data, numthreads=2)
         return pixels
 
-    @staticmethod
-    def _reduced(coded: Coded, halvings: int) -> Pixels:
-        assert coded.stream is not None  # noqa: S101 # see takes()
-        with Image.open(io.BytesIO(coded.data), formats=["JPEG2000"]) as image:
-            image.reduce = halvings  # type: ignore[method-assign, assignment] # Pillow's interface
-            image.load()
-            pixels = np.asarray(image)
-        if coded.samples == 3:
-            return pixels
-        # Pillow gives unsigned values whose highest bit is the highest of its word.
-        word = 8 * pixels.dtype.itemsize
-        values = pixels >> (word - coded.stream.precision)
-        if not coded.signed:
-            return values.astype(f"u{coded.bits_allocated // 8}")
-        offset = 1 << (coded.stream.precision - 1)
-        return (values.astype(np.int32) - offset).astype(f"i{coded.bits_allocated // 8}")
+
+def reduced(coded: Coded, halvings: int) -> Pixels | None:
+    """At 1/2^k of the size by Pillow (OpenJPEG, which saturates what swings beyond the range), for the
+    greatest k from 1 to `halvings` that it can; None where it can none."""
+    for fewer in range(halvings, 0, -1):
+        with suppress(
+            OSError
+        ):  # Pillow takes fewer kinds of streams than imagecodecs, and odd sizes at times
+            return _by_pillow(coded, fewer)
+    return None
+
+
+def _by_pillow(coded: Coded, halvings: int) -> Pixels:
+    assert coded.stream is not None  # noqa: S101 # see takes()
+    with Image.open(io.BytesIO(coded.data), formats=["JPEG2000"]) as image:
+        image.reduce = halvings  # type: ignore[method-assign, assignment] # Pillow's interface
+        image.load()
+        pixels = np.asarray(image)
+    if coded.samples == 3:
+        return pixels
+    # Pillow gives unsigned values whose highest bit is the highest of its word.
+    word = 8 * pixels.dtype.itemsize
+    values = pixels >> (word - coded.stream.precision)
+    if not coded.signed:
+        return values.astype(f"u{coded.bits_allocated // 8}")
+    offset = 1 << (coded.stream.precision - 1)
+    return (values.astype(np.int32) - offset).astype(f"i{coded.bits_allocated // 8}")
