@@ -1,10 +1,13 @@
-"""Cross-validation of one modality's own CLIP: the tower is trained anew for each fold, and the figures are
-those of all folds pooled, each example scored by a tower that has seen nothing of its group.
+"""Cross-validation of one modality's own CLIP: the tower is trained anew for each fold, and each example is
+scored by a tower that has seen nothing of its group.
 
 For data sets that have no official split (LUDB), and for choosing settings without a look at `val`.
-Zero-shot as everywhere: a score is the cosine to a finding's prompts for less that to those against. Margins
-of towers trained apart have no common zero, so those of each fold are brought to ranks within it before they
-are pooled.
+Zero-shot as everywhere: a score is the cosine to a finding's prompts for less that to those against.
+
+Margins of towers trained apart have no common zero, so an AUC counts pairs (positive, negative) within one
+fold only, of all folds together, as elsewhere it counts pairs within one data set: it is the mean of the
+folds' areas, each weighted by its number of pairs. A fold without a positive or a negative gives no pair. Its
+interval draws patients of all folds, and leaves out the chance of training anew and of the deal.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +32,7 @@ from m3bind.data.examples import Example, examples
 from m3bind.data.features import inputs, seed_of
 from m3bind.data.sides import Waveforms
 from m3bind.data.texts import TextBank
+from m3bind.digest import pretrain_digest
 from m3bind.evaluate.systems import anchor
 from m3bind.loop import Plan, Workplace
 from m3bind.metrics import Estimate, auc_estimate
@@ -35,6 +40,7 @@ from m3bind.pretrain import START_SCALE, train_pair, trained_parts
 from m3bind.towers.base import TextTowerBase, VisualTower
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,15 +125,10 @@ def margins(images: Floats, modality: str, text: TextTowerBase) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def ranks(scores: Floats) -> Floats:
-    """(N, F): each column's ranks, in (0, 1); ties keep their order."""
-    return (scores.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable") + 0.5) / len(scores)
-
-
 def cross_validate(
     recipe: Recipe, modality: str, dataset: str, count: int, where: Workplace, seed: int = 0
 ) -> Mapping[str, Estimate]:
-    """By finding: pooled out-of-fold AUC with its 95 % interval over groups, for each finding with
+    """By finding: out-of-fold AUC (see the head) with its 95 % interval over groups, for each finding with
     `evaluate.min_positives` cases, and as many without, in `dataset`.
 
     Raises ConfigError for a modality that is no waveform: the others have official or grouped splits.
@@ -138,18 +139,23 @@ def cross_validate(
     bank = caption_bank(recipe, modality)
     held: list[Example] = []
     scores: list[Floats] = []
+    numbers: list[int] = []
     for number, fold in enumerate(folds(examples(recipe, modality), dataset, count, seed)):
         where.progress(
             f"fold {number + 1} of {count}: {len(fold.train)} to train on, {len(fold.held)} held out"
         )
         tower, text = train_on(recipe, modality, fold.train, bank, where)
         held += fold.held
-        scores.append(ranks(margins(embeddings(tower, inputs(part, fold.held)), modality, text)))
-    return pooled(recipe, modality, held, np.concatenate(scores))
+        numbers += [number] * len(fold.held)
+        scores.append(margins(embeddings(tower, inputs(part, fold.held)), modality, text))
+    return pooled(recipe, modality, held, np.concatenate(scores), np.asarray(numbers, dtype=np.int64))
 
 
-def pooled(recipe: Recipe, modality: str, held: Sequence[Example], scores: Floats) -> Mapping[str, Estimate]:
-    """The figures of examples that were all scored out of fold, scores (N, F)."""
+def pooled(
+    recipe: Recipe, modality: str, held: Sequence[Example], scores: Floats, folds_of: Ints
+) -> Mapping[str, Estimate]:
+    """The figures of examples that were all scored out of fold: scores (N, F), the number of the fold of each
+    (N,). A finding that no fold has both of is left out."""
     ids = [s.id for s in findings_of(modality)]
     labels = label_matrix([e.labels for e in held], ids).astype(np.int64)
     groups = np.unique([e.group for e in held], return_inverse=True)[1].astype(np.int64)
@@ -160,6 +166,26 @@ def pooled(recipe: Recipe, modality: str, held: Sequence[Example], scores: Float
         if min((own == 1).sum(), (own == 0).sum()) >= least:
             known = own >= 0
             told[name] = auc_estimate(
-                scores[known, column], own[known], groups[known], None, recipe.evaluate.bootstrap
+                scores[known, column], own[known], groups[known], folds_of[known], recipe.evaluate.bootstrap
             )
     return {k: v for k, v in told.items() if not math.isnan(v.value)}
+
+
+PAIRS = "within a fold"
+
+
+def facts(recipe: Recipe, modality: str, dataset: str, count: int, seed: int) -> dict[str, Any]:
+    """What a file of figures tells beside them: what they are of, so that no other checkpoint is given them.
+
+    `settings` is the digest of all that decides the modality's first stage, data and captions among it.
+    """
+    return {
+        "recipe": recipe.name,
+        "version": recipe.version,
+        "modality": modality,
+        "settings": pretrain_digest(recipe, modality),
+        "dataset": dataset,
+        "folds": count,
+        "seed": seed,
+        "pairs": PAIRS,
+    }

@@ -20,8 +20,8 @@ def crossval(
     seed: Annotated[int, typer.Option(help="Of the deal.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the figures here too, as JSON.")] = None,
 ) -> None:
-    """Train the tower anew without each fold, and tell the AUC of every finding over all folds."""
-    from m3bind.crossval import cross_validate
+    """Train the tower anew without each fold; tell every finding's AUC: pairs within a fold, of all folds."""
+    from m3bind.crossval import cross_validate, facts
     from m3bind.loop import Workplace, set_up
 
     chosen = load_recipe(recipe)
@@ -33,5 +33,5 @@ def crossval(
         typer.echo(f"{name:42} {figure.value:.3f} ({interval})  {figure.positives} of {figure.n}")
     if out is not None:
         figures = {name: asdict(figure) for name, figure in told.items()}
-        facts = {"recipe": chosen.name, "version": chosen.version, "dataset": dataset, "folds": folds}
-        out.write_text(json.dumps({**facts, "seed": seed, "findings": figures}, indent=2) + "\n", "utf-8")
+        about = facts(chosen, modality, dataset, folds, seed)
+        out.write_text(json.dumps({**about, "findings": figures}, indent=2) + "\n", "utf-8")
