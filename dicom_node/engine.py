@@ -22,11 +22,11 @@ from dicom_node.errors import InferenceError
 from dicom_node.findings.assess import Knowledge, assess
 from dicom_node.findings.choice import choose_findings
 from dicom_node.findings.prompts import Anchors, make_anchors, prompt_texts
-from dicom_node.findings.scope import ScopeStatistics
+from dicom_node.findings.scope import ScopeStatistics, check_width
 from dicom_node.inference.cache import LoadCache
 from dicom_node.inference.images import encode_samples
 from dicom_node.inference.onnx import OPTIONS, OnnxRunner, choose_providers, in_use
-from dicom_node.inference.protocol import IMAGE_INPUT
+from dicom_node.inference.protocol import EMBEDDING, IMAGE_INPUT, SIGNATURE
 from dicom_node.inference.selftest import (
     check_encoder,
     check_sealed,
@@ -230,6 +230,10 @@ def _self_test(bundle: Bundle, runners: Mapping[str, OnnxRunner], text: _Text) -
         )
         for modality, runner in runners.items()
     }
+    for modality, entry in bundle.scope.items():
+        answer = runners[modality].run({IMAGE_INPUT: sealed[f"{modality}.input"]})
+        vectors = ViewVectors(answer[EMBEDDING], None, answer.get(SIGNATURE))
+        check_width(modality, vectors, ScopeStatistics.of(entry))
     runner, encoder = text.started()
     cosines["text"] = check_text(encoder, runner, sealed, test.min_cosine)
     log.info("self_test_passed", lowest_cosine={name: round(value, 6) for name, value in cosines.items()})

@@ -1,4 +1,4 @@
-"""The same kind of image or record as another hospital would make it: other exposure, crop, frame,
+"""The same kind of image or record as another hospital would make it: other exposure, crop, field, frame,
 compression, colour, sharpness, filter and gain. They belong to the scope as much as the originals do.
 
 Everything is done to what the reader hands over, before the bundle's own preprocessing.
@@ -28,20 +28,20 @@ def other_machine(patch: Patch, reader: str, random: Random) -> Patch:
 
 
 def _radiograph(patch: Patch, random: Random) -> Patch:
-    values = _moved(patch.values, random, cut=0.1, turn=5.0)
-    values = _toned(values, random, gamma=0.45, gain=0.25)
+    values = _moved(patch.values, random, cut=0.15, turn=8.0)
+    values = _toned(values, random, gamma=0.5, gain=0.25)
     values = _sharpness(values, random)
-    if random.random() < 0.3:
-        values = _framed(values, random, most=0.08)
+    if random.random() < 0.4:
+        values = _framed(values, random, most=0.12)
     return replace(patch, values=_compressed(_grainy(values, random, 0.03), random), box=None)
 
 
 def _ct(patch: Patch, random: Random) -> Patch:
     low, high = CT_RANGE
     values = np.clip((patch.values - low) / (high - low), 0, 1).astype(np.float32)
-    values = _moved(values, random, cut=0.12, turn=6.0)
-    if random.random() < 0.3:  # a wider field of view
-        values = _framed(values, random, most=0.12, fill=float(values.min()))
+    values = _moved(values, random, cut=0.18, turn=6.0)
+    if random.random() < 0.4:  # a wider field of view
+        values = _framed(values, random, most=0.3, fill=float(values.min()))
     values = _sharpness(values, random)
     values = _grainy(values, random, 0.05)
     if random.random() < 0.5:
@@ -58,13 +58,15 @@ def _retina(patch: Patch, random: Random) -> Patch:
     if random.random() < 0.5:
         values = values[:, ::-1]
     values = _toned(values, random, gamma=0.45, gain=0.25)
-    values = _coloured(values, random, 0.22)
+    values = _red_free(values, random) if random.random() < 0.15 else _coloured(values, random, 0.22)
+    if random.random() < 0.35:
+        values = _narrowed(values, random)
     if random.random() < 0.3:  # a camera that cuts the field above and below
         height = values.shape[0]
         part = int(height * random.uniform(0.02, 0.14))
         values = values[part : height - part]
-    if random.random() < 0.3:
-        values = _framed(values, random, most=0.1, fill=0.0)
+    if random.random() < 0.4:
+        values = _framed(values, random, most=0.25, fill=0.0)
     return replace(patch, values=_compressed(_sharpness(values, random), random), box=None)
 
 
@@ -155,6 +157,26 @@ def _coloured(values: Floats, random: Random, most: float) -> Floats:
     """Other gains of the three colours, and some of each in the others."""
     mix = np.diag(1 + random.uniform(-most, most, 3)) + random.uniform(-most, most, (3, 3)) / 6
     return np.clip(values @ mix.T, 0, 1).astype(np.float32)
+
+
+def _red_free(values: Floats, random: Random) -> Floats:
+    """(H, W, 3) seen in green light: shown in grey, or left green."""
+    tint = [1.0, 1.0, 1.0] if random.random() < 0.7 else [0.1, 1.0, 0.2]
+    return np.asarray(values[:, :, 1:2] * np.array(tint), dtype=np.float32)
+
+
+def _narrowed(values: Floats, random: Random) -> Floats:
+    """(H, W, 3) as a camera of a narrower field sees it: a disc of the middle, or somewhat beside it; all
+    around it is black."""
+    height, width = values.shape[:2]
+    side = int(min(height, width) * random.uniform(0.55, 0.95))
+    # The disc of a camera of 30 or 45 degrees within one of 50: next to the middle of the picture.
+    top = int((height - side) * random.uniform(0.25, 0.75))
+    left = int((width - side) * random.uniform(0.25, 0.75))
+    part = values[top : top + side, left : left + side]
+    across = np.linspace(-1, 1, side)
+    inside = np.hypot(across[None], across[:, None]) < random.uniform(0.9, 1.3)
+    return np.asarray(part * inside[:, :, None], dtype=np.float32)
 
 
 def _sharpness(values: Floats, random: Random) -> Floats:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from dicom_node.bundle.manifest import Encoder, Text
 from dicom_node.bundle.store import Bundle, open_bundle
+from dicom_node.findings.scope import ScopeStatistics, check_width
 from dicom_node.inference.onnx import OnnxRunner
+from dicom_node.inference.protocol import EMBEDDING, IMAGE_INPUT, SIGNATURE
 from dicom_node.inference.selftest import TEXT, check_encoder, check_sealed, check_text, read_selftest
 from dicom_node.inference.texts import TextEncoder, load_tokenizer
 from dicom_node.pixels.ops import compile_operations
+from dicom_node.records import ViewVectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +44,10 @@ def verify(folder: Path, threads: int = 0) -> Verified:
         compile_operations(encoder.preprocess)
         runner = open_runner(bundle, encoder, threads)
         cosines[modality] = check_encoder(modality, runner, sealed, least, evidence=encoder.evidence)
+        if modality in bundle.scope:
+            answer = runner.run({IMAGE_INPUT: sealed[f"{modality}.input"]})
+            vectors = ViewVectors(answer[EMBEDDING], None, answer.get(SIGNATURE))
+            check_width(modality, vectors, ScopeStatistics.of(bundle.scope[modality]))
     runner = open_runner(bundle, manifest.text, threads)
     tokenizer = load_tokenizer(bundle.path(manifest.text.tokenizer), manifest.text.max_tokens)
     cosines[TEXT] = check_text(TextEncoder(runner, tokenizer, manifest.text), runner, sealed, least)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.bundle.catalogue import Likeness, ScopeEntry
-from dicom_node.errors import InferenceError
+from dicom_node.errors import BundleFormatError, InferenceError
 from dicom_node.records import ViewVectors
 
 Floats = NDArray[np.float64]
@@ -88,6 +88,15 @@ def scored_vectors(vectors: ViewVectors, statistics: ScopeStatistics) -> NDArray
             f"{'none' if given is None else given.shape[1]}. Export the bundle again."
         )
     return given
+
+
+def check_width(modality: str, vectors: ViewVectors, statistics: ScopeStatistics) -> None:
+    """Whether the encoder gives what the statistics are about, asked once at load with any answer of it: else
+    every study would fail. Raises BundleFormatError."""
+    try:
+        scored_vectors(vectors, statistics)
+    except InferenceError as error:
+        raise BundleFormatError(f"Scope of {modality}: {error}") from error
 
 
 def distances(given: NDArray[np.float32], statistics: ScopeStatistics) -> Floats:

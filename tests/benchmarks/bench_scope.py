@@ -181,7 +181,7 @@ def crossed(bundle: Bundle, modality: str) -> Iterator[Row]:
         strange, kept = features([each.patch for each in made])
         signature = fit_signature(both(own), strange, [made[index].kind for index in kept])
         calib = signature.linear(both(spread(_of(one, modality, "calib"), HELD_OUT)))
-        statistics = ScopeStatistics.of(entry_of(calib, signature.linear(strange), signature))
+        statistics = ScopeStatistics.of(entry_of(calib, signature))
         for other in DATA[modality]:
             found, _ = features(e.load() for e in spread(_of(other, modality, "val"), HELD_OUT))
             scores = sample_scores(signature.linear(found), statistics)

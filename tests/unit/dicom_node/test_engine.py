@@ -5,11 +5,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from dicom_node.engine import Engine
-from dicom_node.errors import BundleSelfTestError, ConfigError, InferenceError
+from dicom_node.errors import BundleFormatError, BundleSelfTestError, ConfigError, InferenceError
 from dicom_node.records import Sample, Skipped, SourceRef, Status, StudyRead, View
-from tests.support.bundles import TINY, alter_json, copy_tiny, reseal
+from tests.support.bundles import TINY, alter_json, copy_of, copy_tiny, reseal
 
 SOURCE = SourceRef("1.2.840.10008.5.1.4.1.1.1", "1.2.3")
+TINY_V2 = TINY.with_name("bundle_v2_tiny")
 
 
 def load(bundle: Path = TINY, cache: Path | None = None) -> tuple[Engine, bool]:
@@ -105,6 +106,19 @@ def test_out_of_scope_is_an_answer(tmp_path: Path) -> None:
     made = engine.assess("1.9", StudyRead((sample(),), ()))
     assert made.status is Status.OUT_OF_SCOPE
     assert made.findings == ()
+
+
+def test_a_scope_about_numbers_that_the_encoder_does_not_give_is_refused_at_load(tmp_path: Path) -> None:
+    """Not at every study: a graph without the signature, and one of another width."""
+    without = copy_tiny(tmp_path / "without")
+    alter_json(without / "bundle.json", lambda c: c.update(format=2))
+    alter_json(without / "scope.json", lambda c: c["modalities"]["ct"].update(on="signature"))
+    with pytest.raises(BundleFormatError, match=r"Scope of ct: .* by 16 numbers .* gives none"):
+        Engine.load(reseal(without), providers=["cpu"], threads=1)
+    wider = copy_of(TINY_V2, tmp_path / "wider")
+    alter_json(wider / "scope.json", lambda c: c["modalities"]["xray"]["likeness"]["kinds"].append("a kite"))
+    with pytest.raises(BundleFormatError, match=r"Scope of xray: .* Export the bundle again"):
+        Engine.load(reseal(wider), providers=["cpu"], threads=1)
 
 
 def test_a_bundle_without_findings_still_makes_vectors(tmp_path: Path) -> None:

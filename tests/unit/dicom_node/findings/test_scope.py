@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from dicom_node.bundle.catalogue import Likeness, ScopeEntry
-from dicom_node.errors import InferenceError
-from dicom_node.findings.scope import ScopeStatistics, judge_scope, sample_scores, view_score
+from dicom_node.errors import BundleFormatError, InferenceError
+from dicom_node.findings.scope import ScopeStatistics, check_width, judge_scope, sample_scores, view_score
 from dicom_node.records import ViewVectors
 
 
@@ -111,6 +111,12 @@ def test_a_signature_that_is_asked_for_must_be_there() -> None:
     short = ViewVectors(embeddings, None, np.zeros((1, 3), dtype=np.float32))
     with pytest.raises(InferenceError, match="gives 3"):
         judge_scope("xray", short, taught())
+
+
+def test_the_width_is_checked_before_any_study() -> None:
+    check_width("xray", signed(HOME), taught())
+    with pytest.raises(BundleFormatError, match=r"Scope of xray: .* 4 numbers .* gives 3. Export"):
+        check_width("xray", signed(HOME[:3]), taught())
 
 
 def test_a_bundle_of_format_1_tells_the_distance_of_the_embedding() -> None:
