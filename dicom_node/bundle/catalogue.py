@@ -119,8 +119,9 @@ class Likeness(Frozen):
     distance_limit: float = Field(gt=0)
     limit: float
     scale: float = Field(gt=0)
-    """`limit` was reached by a small part of the calibration split, and `scale` is how far above its median
-    that lies; `distance_limit` is wider: an input may lie further out while it looks like no stranger."""
+    """`limit`: log odds that are still in scope; `scale`: how far above the median of the calibration split
+    that lies. `distance_limit` is wider than that split: an input may lie further out while it looks like no
+    stranger."""
 
 
 class ScopeEntry(Frozen):
