@@ -7,23 +7,30 @@ frame, never the node.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 
 from dicom_node.errors import InputError, UnreadableObjectError
 from dicom_node.pixels.decoders.coded import Coded, Pixels
-from dicom_node.pixels.decoders.wire import length_of, pixels_of, request_of
+from dicom_node.pixels.decoders.registry import DecoderUnavailableError
+from dicom_node.pixels.decoders.wire import READY, length_of, pixels_of, request_of
 
 SECONDS = 30.0
 """For one frame: the slowest real one (8192 x 8192, JPEG 2000) takes a sixth of it on one core."""
 MEGABYTES = 4096
 """Address space of a child; the largest frame that is read takes 64 Mi pixels of 4 bytes, thrice."""
 MAX_LINE = 4096
+START_SECONDS = 60.0
+"""For a child to start: it takes one, on a machine that is not busy."""
+SPARE_SECONDS = 5
+"""After which a child that nobody ended ends itself."""
 
 
 def cores() -> int:
@@ -35,23 +42,58 @@ class _EndedError(Exception):
     """The child is gone."""
 
 
-class _Child:
-    """One process; one thread at a time."""
+_START = (
+    "import sys; sys.path.append(sys.argv.pop(1)); from dicom_node.pixels.decode_child import main; main()"
+)
+"""With `-P`: the folder in which the node happens to run is no place to import from."""
+_HANDED_OVER = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR")
+"""Of the environment: no password that the node holds is within reach of a codec."""
 
-    def __init__(self, megabytes: int) -> None:
-        command = [sys.executable, "-m", "dicom_node.pixels.decode_child", str(megabytes)]
-        # A codec's own threads would take the address space of the child many times over.
-        environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
-        self._process = subprocess.Popen(  # noqa: S603 # our own module, no shell
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            bufsize=0,
-        )
+
+def _environment() -> dict[str, str]:
+    """What a child needs."""
+    kept = {name: os.environ[name] for name in _HANDED_OVER if name in os.environ}
+    # An empty entry would mean the current folder.
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if Path(path).is_absolute()]
+    if paths:
+        kept["PYTHONPATH"] = os.pathsep.join(paths)
+    # A codec's own threads would take the address space of the child many times over.
+    return {**kept, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class _Child:
+    """One process; one thread at a time. Raises DecoderUnavailableError where it cannot be started."""
+
+    def __init__(self, megabytes: int, seconds: float) -> None:
+        root = str(Path(__file__).resolve().parents[2])
+        patience = math.ceil(seconds) + SPARE_SECONDS
+        command = [sys.executable, "-P", "-c", _START, root, str(megabytes), str(patience)]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 # our own module, no shell
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                bufsize=0,
+            )
+        except OSError as error:
+            raise _unavailable() from error
         assert self._process.stdin is not None  # noqa: S101 # a pipe
         os.set_blocking(self._process.stdin.fileno(), False)
+        self._ready = False
+
+    def await_ready(self) -> None:
+        """Until it says so. Raises DecoderUnavailableError: no frame has been sent, so none is at fault."""
+        assert self._process.stdout is not None  # noqa: S101 # a pipe
+        until, held = time.monotonic() + START_SECONDS, b""
+        while not self._ready:
+            source = self._process.stdout.fileno()
+            data = os.read(source, len(READY) - len(held)) if _waited(source, select.POLLIN, until) else b""
+            held += data
+            self._ready = held == READY
+            if not data or not READY.startswith(held):
+                raise _unavailable()
 
     def ask(self, coded: Coded, halvings: int, seconds: float) -> Pixels:
         """Raises InputError as the child tells it, TimeoutError, and _EndedError where the child is gone."""
@@ -83,8 +125,15 @@ class _Child:
                 pipe.close()
 
 
+def _waited(pipe: int, event: int, until: float) -> bool:
+    """Whether a pipe can be read or written (or has ended) in time. `select` knows 1024 descriptors only."""
+    poll = select.poll()
+    poll.register(pipe, event)
+    return bool(poll.poll(1000 * max(0.0, until - time.monotonic())))
+
+
 def _read(source: int, until: float) -> bytes:
-    if not select.select([source], [], [], max(0.0, until - time.monotonic()))[0]:
+    if not _waited(source, select.POLLIN, until):
         raise TimeoutError
     data = os.read(source, 1 << 20)
     if not data:
@@ -96,7 +145,7 @@ def _write(target: int, data: bytes, until: float) -> None:
     """All of it, to a pipe that does not block."""
     view = memoryview(data)
     while view:
-        if not select.select([], [target], [], max(0.0, until - time.monotonic()))[1]:
+        if not _waited(target, select.POLLOUT, until):
             raise TimeoutError
         view = view[os.write(target, view) :]
 
@@ -112,10 +161,12 @@ class DecoderPool:
         self._closed = False
 
     def __call__(self, coded: Coded, halvings: int) -> Pixels:
-        """See `registry.decode`. Raises UnreadableObjectError (`decoder-died`, `decoder-hung`) besides."""
+        """See `registry.decode`. Raises UnreadableObjectError (`decoder-died`, `decoder-hung`) besides, and
+        DecoderUnavailableError where no child can be started."""
         with self._free:
             child, used = self._take()
             try:
+                child.await_ready()
                 pixels = child.ask(coded, halvings, self._seconds)
             except TimeoutError:
                 child.end()
@@ -130,6 +181,11 @@ class DecoderPool:
             except InputError:
                 self._give(child)
                 raise
+            except DecoderUnavailableError:
+                child.end()
+                if used:
+                    return self._once_more(coded, halvings)
+                raise
             except BaseException:
                 child.end()
                 raise
@@ -137,8 +193,9 @@ class DecoderPool:
             return pixels
 
     def _once_more(self, coded: Coded, halvings: int) -> Pixels:
-        child = _Child(self._megabytes)
+        child = _Child(self._megabytes, self._seconds)
         try:
+            child.await_ready()
             pixels = child.ask(coded, halvings, self._seconds)
         except (_EndedError, TimeoutError):
             child.end()
@@ -151,7 +208,7 @@ class DecoderPool:
 
     def warm(self) -> None:
         """Start one child now, so that the first frame need not wait for it."""
-        self._give(_Child(self._megabytes))
+        self._give(_Child(self._megabytes, self._seconds))
 
     def close(self) -> None:
         """End all idle children; those at work end after their frame."""
@@ -172,7 +229,7 @@ class DecoderPool:
         with self._lock:
             if self._idle:
                 return self._idle.pop(), True
-        return _Child(self._megabytes), False
+        return _Child(self._megabytes, self._seconds), False
 
     def _give(self, child: _Child) -> None:
         with self._lock:
@@ -184,3 +241,9 @@ class DecoderPool:
 
 def _died() -> UnreadableObjectError:
     return UnreadableObjectError("decoder-died", "Its pixel data end the program that decodes them.")
+
+
+def _unavailable() -> DecoderUnavailableError:
+    return DecoderUnavailableError(
+        "No decoding process can be started: see that memory and processes are left on this machine."
+    )

@@ -21,6 +21,8 @@ from dicom_node.records import Box, StudyRead, View
 
 Floats = NDArray[np.float32]
 
+MOST_HIDDEN = 0.9
+"""Part of a radiograph; a description that hides more is wrong."""
 _FRONTAL = frozenset({"AP", "PA"})
 _LATERAL = frozenset(
     {"LL", "RL", "LLO", "RLO", "LATERAL", "LAT", "LLAT", "RLAT", "LEFT LATERAL", "RIGHT LATERAL"}
@@ -61,12 +63,17 @@ def _read_one(loaded: Loaded, task: Task) -> View:
     size = frame_size(loaded)
     stored = read_frame(loaded, halvings=halvings_for(size, task.least_side))
     hidden = outside(header, stored, size)
+    told: tuple[str, ...] = ()
+    if hidden.mean() > MOST_HIDDEN:
+        hidden = np.zeros_like(hidden)
+        told = ("Padding, shutter or collimator would hide nearly all of it, and was ignored.",)
     values, notes = display(loaded, stored, hidden)
     if photometric == "MONOCHROME1":
         np.subtract(1.0, values, out=values)
     if hidden.any():
         values[hidden] = 0.0
         notes += ("Padding, or what a shutter or collimator hides, was made black.",)
+    notes += told
     rows, columns = size
     sample = task.sample(Patch(values, Box(0, 0, columns, rows)), loaded.source)
     return View(
@@ -102,14 +109,15 @@ def display(
         )
     with parsing("bad-lookup-table", "Its modality or VOI lookup table cannot be applied."):
         table = first_item(header, "VOILUTSequence")
-        if table is not None and not items(header, "ModalityLUTSequence"):
+        if table is not None:
             return _through_table(header, table, stored), ()
         modality = np.asarray(apply_modality_lut(stored, header), dtype=np.float32)
     center, width = number(header, "WindowCenter"), number(header, "WindowWidth")
     if center is not None and width is not None and width > 0:
         return window(modality, center, width, text(header, "VOILUTFunction") or "LINEAR"), ()
     if number(header, "BitsStored") == 8 and not items(header, "ModalityLUTSequence"):
-        return unit_range(loaded, stored), ()
+        full = unit_range(loaded, stored)
+        return (full if (number(header, "RescaleSlope") or 1.0) > 0 else np.float32(1.0) - full), ()
     return _stretched(modality, hidden), (
         "No window was given; grey values were stretched from the least to the greatest.",
     )

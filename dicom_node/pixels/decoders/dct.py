@@ -45,15 +45,15 @@ class Dct:
         return "RGB" if (stream.adobe == 0 if stream.adobe is not None else rgb) else "YCBCR"
 
     def _plain(self, coded: Coded) -> bool:
-        """Whether Pillow's own idea of the colours is the right one: it believes markers, then names."""
+        """Whether Pillow's own idea of the colours is ours: libjpeg believes JFIF, then Adobe, then names."""
         if coded.signed or coded.bits_allocated != 8:
             return False
         if coded.samples == 1:
             return True
         stream = coded.stream
         assert stream is not None  # noqa: S101 # asked of streams only
-        told = stream.jfif or stream.adobe is not None or stream.named_rgb
-        return told or self._space(coded) == "YCBCR"
+        rgb = not stream.jfif and (stream.adobe == 0 if stream.adobe is not None else stream.named_rgb)
+        return (self._space(coded) == "RGB") == rgb
 
     @staticmethod
     def _scaled(coded: Coded, halvings: int) -> Pixels:

@@ -22,7 +22,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
+from dicom_node.errors import M3BindError, UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.decoders.by_pydicom import ByPydicom, plugins
 from dicom_node.pixels.decoders.coded import Coded, Decoder, Pixels, halved, shrink
 from dicom_node.pixels.decoders.dct import Dct
@@ -32,6 +32,11 @@ from dicom_node.pixels.decoders.jpeg2000 import Jpeg2000
 from dicom_node.pixels.decoders.jpeg_lossless import JpegLossless
 from dicom_node.pixels.decoders.jpegls import JpegLs
 from dicom_node.pixels.decoders.rle import Rle
+
+
+class DecoderUnavailableError(M3BindError):
+    """This machine cannot decode now, whatever the object: no memory, or no process can be started."""
+
 
 FrameDecoder = Callable[[Coded, int], Pixels]
 """`decode_here`, or a pool of children (`dicom_node/pixels/contained.py`)."""
@@ -110,7 +115,7 @@ def decode(coded: Coded, halvings: int, *, contained: bool) -> Pixels:
 
     Raises UnsupportedObjectError, UnreadableObjectError, and what codecs raise on broken data.
     """
-    if coded.transfer_syntax in _ENDED and _EOI not in coded.data[-16:]:
+    if coded.transfer_syntax in _ENDED and _EOI not in coded.data.rstrip(b"\0")[-16:]:
         raise UnreadableObjectError("broken-pixels", "Its pixel data are cut short.")
     pixels = choose(coded, contained=contained).decode(coded, halvings)
     wanted = (3,) if coded.samples == 3 else () if coded.samples == 1 else (coded.samples,)

@@ -1,5 +1,6 @@
 """Frames to a decoding child and pixels back, over pipes: a line of JSON, then bytes. No pickle.
 
+          ready\\n, once, from the child; then
 request   {"halvings": 2, "length": 1234, ...the fields of Coded...}\\n + the encoded frame
 answer    {"dtype": "<u2", "shape": [512, 512], "length": 524288}\\n + the pixels, or
           {"fault": "unreadable" | "unsupported" | "broken", "reason": ..., "message": ...}\\n
@@ -16,6 +17,8 @@ import numpy as np
 from dicom_node.errors import InputError, UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.decoders.coded import Coded, Pixels, Stream
 
+READY = b"ready\n"
+"""What a child says first, once it can decode."""
 _FAULTS: dict[str, type[InputError]] = {
     "unreadable": UnreadableObjectError,
     "unsupported": UnsupportedObjectError,

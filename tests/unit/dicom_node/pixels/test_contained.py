@@ -146,8 +146,8 @@ def test_a_frame_that_kills_its_decoder_is_refused_and_the_next_is_decoded(
         return real(source, until)
 
     class Watched(contained._Child):
-        def __init__(self, megabytes: int) -> None:
-            super().__init__(megabytes)
+        def __init__(self, megabytes: int, seconds: float) -> None:
+            super().__init__(megabytes, seconds)
             started.append(self)
 
     monkeypatch.setattr(contained, "_Child", Watched)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +98,33 @@ def test_what_is_hidden_is_black_and_is_not_stretched(tmp_path: Path, photometri
         values[:, 10:], wanted if photometric == "MONOCHROME2" else 1 - wanted, atol=1e-5
     )
     assert any("black" in note for note in view.notes)
+
+
+def test_a_circle_of_kilometres_is_drawn_at_once() -> None:
+    began = time.process_time()
+    ds = described(
+        ShutterShape="CIRCULAR", CenterOfCircularShutter=[31, 41], RadiusOfCircularShutter=2_000_000_000
+    )
+    assert not hidden(ds).any()
+    assert time.process_time() - began < 1
+
+
+def test_vertices_far_outside_are_cut_off() -> None:
+    far = 2_000_000_000
+    ds = described(
+        ShutterShape=["POLYGONAL", "POLYGONAL"],
+        VerticesOfThePolygonalShutter=[-far, -far, -far, 41, far, 41, far, -far],
+    )
+    wanted = np.zeros((ROWS, COLUMNS), dtype=bool)
+    wanted[:, 41:] = True
+    np.testing.assert_array_equal(hidden(ds), wanted)
+
+
+def test_what_would_hide_nearly_all_is_ignored_and_told(tmp_path: Path) -> None:
+    ds = radiograph(GREY, bits=16)
+    ds.CollimatorShape = "RECTANGULAR"
+    for edge in ("LeftVertical", "RightVertical", "UpperHorizontal", "LowerHorizontal"):
+        setattr(ds, f"Collimator{edge}Edge", 0)
+    (view,) = read_study([save(ds, tmp_path)], {"xray": encoder("radiograph")}).views
+    assert view.samples[0].values.std() > 0.1
+    assert any("ignored" in note for note in view.notes)

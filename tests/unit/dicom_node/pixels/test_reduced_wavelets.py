@@ -1,4 +1,4 @@
-"""JPEG 2000 and HTJ2K read smaller: white blocks on black, where the low-pass band swings beyond the range."""
+"""JPEG 2000 and HTJ2K read smaller: white blocks on black, where the low-pass band swings over."""
 
 from __future__ import annotations
 
