@@ -51,7 +51,7 @@ def evaluate(
         bool, typer.Option("--measure/--no-measure", help="Without, report what evaluation.json tells.")
     ] = True,
 ) -> None:
-    """Measure the checkpoint on val, beside its stages, a random encoder and a supervised probe."""
+    """Measure the checkpoint on val, beside its stages, random projections and a supervised probe."""
     from m3bind.evaluate.markdown import summary
 
     work, recipe = find(checkpoint, out)

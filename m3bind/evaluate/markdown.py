@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from m3bind.evaluate import words
+from m3bind.evaluate import limits, targets_page, words
 from m3bind.evaluate.few_shot import DRAWS, METHODS, MOST_REPEATS, SHOTS
 from m3bind.evaluate.retrieval import RANKS
 from m3bind.evaluate.systems import DISTILLED, TITLES, UNBOUND
@@ -38,51 +38,6 @@ def _head(told: Told) -> list[str]:
             counts=counts,
         ),
     ]
-
-
-def _targets(told: Told) -> list[str]:
-    rows = []
-    for row in told["targets"]:
-        figure, probe = row["measured"], row["probe_here"]
-        if figure is None:
-            verdict = "not measured" + (f": {row['source']} is not there" if row["source"] else "")
-        else:
-            verdict = "met" if row["met"] else f"**missed by {number(row['missed_by'])}**"
-        rows.append(
-            [
-                row["modality"],
-                row["task"],
-                "-" if figure is None else _count(figure),
-                "-" if figure is None else str(figure["positives"]),
-                with_interval(figure),
-                number(row["target"]),
-                verdict,
-                number(row["probe_given"]),
-                with_interval(probe),
-            ]
-        )
-    head = [
-        "modality",
-        "task",
-        "n (groups)",
-        "positives",
-        "zero-shot AUC",
-        "target",
-        "",
-        "probe, given",
-        "probe, here",
-    ]
-    return [
-        "## Targets",
-        "",
-        *table(head, rows),
-        *prose(words.TARGETS),
-    ]
-
-
-def _count(figure: Told) -> str:
-    groups = figure["groups"]
-    return str(figure["n"]) if groups is None else f"{figure['n']} ({groups})"
 
 
 def _claims(told: Told) -> list[str]:
@@ -364,8 +319,9 @@ def ablation_section(ablation: Told | None) -> list[str]:
 
 def page(told: Told, ablation: Told | None) -> str:
     """The whole report."""
-    parts = (_head, _targets, _claims, _zero_shot, _few_shot, _image_text, _cross_modal, _calibration)
-    lines = [line for part in parts for line in part(told)]
+    parts = (_claims, _zero_shot, _few_shot, _image_text, _cross_modal, _calibration)
+    lines = [*_head(told), *targets_page.section(told["targets"]), *limits.section(told.get("limits"))]
+    lines += [line for part in parts for line in part(told)]
     return "\n".join([*lines, *ablation_section(ablation)]).rstrip() + "\n"
 
 
@@ -380,15 +336,4 @@ def summary(told: Told) -> list[str]:
     for measure in ("mAP", "above chance", "R@10"):
         cells = [with_interval(a and a[measure]).rjust(26) for a in across]
         lines.append(f"across modalities, {measure}".ljust(28) + "".join(cells))
-    for row in told["targets"]:
-        said = (
-            "not measured"
-            if row["met"] is None
-            else "met"
-            if row["met"]
-            else f"missed by {number(row['missed_by'])}"
-        )
-        lines.append(
-            f"{row['task']}: {with_interval(row['measured'])}, target {number(row['target'])}, {said}"
-        )
-    return lines
+    return [*lines, *targets_page.summary(told["targets"])]

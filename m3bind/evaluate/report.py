@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 from m3bind.checkpoint import load_checkpoint
 from m3bind.commit import commit_of_code
 from m3bind.config import Recipe
+from m3bind.digest import pretrain_digest
 from m3bind.evaluate.cross_modal import cross_modal
 from m3bind.evaluate.embedded import Data, Embedded, embed, load_data
 from m3bind.evaluate.few_shot import few_shot, few_shot_probe, tasks_of
 from m3bind.evaluate.groups import Group, load_groups
+from m3bind.evaluate.limits import look_up
 from m3bind.evaluate.probe import probe, start_features, training_rows
 from m3bind.evaluate.reliability import calibration
 from m3bind.evaluate.retrieval import image_text
 from m3bind.evaluate.space import plane
 from m3bind.evaluate.systems import DISTILLED, UNBOUND, systems
-from m3bind.evaluate.targets import load_targets, rows
+from m3bind.evaluate.targets import Made, load_targets, rows
 from m3bind.evaluate.zero_shot import Scored, difference, score_modality, zero_shot
 from m3bind.loop import Progress
 
@@ -104,7 +106,7 @@ def _doubling(ours: Mapping[str, float], theirs: Mapping[str, float]) -> dict[st
 
 
 def evaluate(work: Path, cache: Path, progress: Progress, command: str = "m3bind evaluate") -> dict[str, Any]:
-    """Measure the checkpoint in `work` beside its stages, a random encoder and a supervised probe; writes
+    """Measure the checkpoint in `work` beside its stages, random projections and a supervised probe; writes
     evaluation.json."""
     began, at_work = time.monotonic(), time.process_time()
     model = load_checkpoint(work)
@@ -138,11 +140,13 @@ def evaluate(work: Path, cache: Path, progress: Progress, command: str = "m3bind
         if system.name == DISTILLED:
             distilled = seen
         progress(f"measured {system.name}: {time.process_time() - at_work:.0f} s of the processor")
+    made = Made(recipe.name, recipe.version, lambda modality: pretrain_digest(recipe, modality))
     told["probe"], probes = measure_probe(recipe, data, cache, progress)
     told["calibration"] = {
         m: calibration(d, distilled[m], list(draws[DISTILLED][m])) for m, d in data.items()
     }
-    told["targets"] = rows(load_targets(), data, distilled, probes, work)
+    told["targets"] = rows(load_targets(), data, distilled, probes, work, made)
+    told["limits"] = look_up(recipe, data)
     told["claims"] = claims(told["systems"], draws)
     told["seconds"] = {
         "wall": round(time.monotonic() - began),

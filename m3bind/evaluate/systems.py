@@ -1,4 +1,4 @@
-"""What is compared: the checkpoint, the towers before and after binding, and a random encoder.
+"""What is compared: the checkpoint, the towers before and after binding, and random projections.
 
 A system answers two questions: where an image lies, and where a text lies as seen by one modality. The
 student answers the second alike for all modalities; separate towers do not.
@@ -25,7 +25,7 @@ TITLES: Mapping[str, str] = {
     DISTILLED: "M3Bind (bound and distilled)",
     BOUND: "bound, not distilled",
     UNBOUND: "unbound towers",
-    RANDOM: "random encoder",
+    RANDOM: "random projections over ImageNet and MiniLM",
 }
 
 
@@ -45,7 +45,7 @@ def stage_system(recipe: Recipe, name: str, stage: Path) -> System:
 
 
 def systems(model: BoundModel, work: Path) -> list[System]:
-    """The checkpoint, then whichever stages lie beside it, then the random encoder."""
+    """The checkpoint, then whichever stages lie beside it, then random projections over the start weights."""
     recipe = model.recipe
     found = [System(DISTILLED, model.images, dict.fromkeys(recipe.modalities, model.text))]
     for name, stage in ((BOUND, "bind"), (UNBOUND, "pretrain")):

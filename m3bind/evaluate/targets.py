@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.errors import ConfigError
+from m3bind.data.catalogue import LabelRule
 from m3bind.evaluate.embedded import Data, Embedded, Ints
 from m3bind.evaluate.groups import is_normal
+from m3bind.evaluate.readings import ColumnsOf, columns_of, labels_by, parse_reading
 from m3bind.evaluate.zero_shot import score
 from m3bind.metrics import Estimate, interval
 
@@ -42,6 +44,10 @@ class Target:
     probe: float
     zero_shot: float
     source: str | None
+    leaves_out: str | None
+    """Which examples are no part of the task although their data set is, in words."""
+    readings: Mapping[str, LabelRule]
+    """By name in words: other readings of the labels, measured beside."""
 
 
 def parse_target(raw: Mapping[str, Any]) -> Target:
@@ -59,6 +65,8 @@ def parse_target(raw: Mapping[str, Any]) -> Target:
         probe=float(raw["probe"]),
         zero_shot=float(raw["zero_shot"]),
         source=raw.get("source"),
+        leaves_out=raw.get("leaves_out"),
+        readings={name: parse_reading(rule) for name, rule in raw.get("readings", {}).items()},
     )
 
 
@@ -75,6 +83,18 @@ class Measured:
     estimate: Estimate
     groups: int | None
     """Patients, or near-duplicate groups, of what was measured on; None where it is not told."""
+    left_out: int | None
+    """Examples of the same data sets that are no part of the task; None where it is not told."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """What a checkpoint was made by, for figures in files to be compared with."""
+
+    name: str
+    version: str
+    settings: Callable[[str], str]
+    """Of a modality: `digest.pretrain_digest`."""
 
 
 def _inside(target: Target, data: Data) -> Bools:
@@ -135,20 +155,49 @@ def measure(target: Target, data: Data, scores: Scores, scale: float = SCALE) ->
     value = float(np.mean([p.estimate.value for p in parts]))
     positives = sum(p.estimate.positives for p in parts)
     estimate = Estimate(value, *interval(draws), int(used.sum()), positives)
-    return Measured(estimate, len(np.unique(data.val.groups[used])))
+    left_out = int((_inside(target, data) & ~used).sum())
+    return Measured(estimate, len(np.unique(data.val.groups[used])), left_out)
 
 
-def from_file(path: Path, findings: Sequence[str]) -> Measured | None:
-    """The figure of the first of these findings that `m3bind crossval` wrote; None where there is no file.
-    Raises ConfigError for a file that tells of none of them."""
+def other_readings(target: Target, data: Data, scores: Scores, columns: ColumnsOf) -> dict[str, Any]:
+    """By name: the figure of each reading of a target of one finding, for what both classes are there."""
+    finding = next((i for i in target.findings if i in set(data.val.ids)), None)
+    ranked = None if finding is None else scores(finding)
+    told = {}
+    for name, rule in target.readings.items():
+        labels = labels_by(rule, data.val.found, target.datasets, columns)
+        if ranked is not None and len(np.unique(labels[labels >= 0])) == 2:
+            told[name] = asdict(score(ranked, labels, data.val.sets, data.weights).estimate)
+    return told
+
+
+def from_file(path: Path, target: Target, made: Made) -> Measured:
+    """The figure of the first of the target's findings that `m3bind crossval` wrote.
+
+    Raises ConfigError, which says what to do, for a file that is not there, that tells of none of them, or
+    that is of another recipe, version, modality, data set or settings than the checkpoint; settings only
+    where the file tells them.
+    """
     if not path.is_file():
-        return None
-    told = json.loads(path.read_text("utf-8")).get("findings", {})
-    for finding in findings:
-        if finding in told:
-            return Measured(Estimate(**told[finding]), None)
+        raise ConfigError(f"{path.name} is not there: write it with `m3bind crossval --out`.")
+    told = json.loads(path.read_text("utf-8"))
+    asked = {"recipe": made.name, "version": made.version}
+    asked |= {"modality": target.modality} if "modality" in told else {}
+    for key, own in asked.items():
+        if told.get(key) != own:
+            raise ConfigError(f"{path.name} is of {key} {told.get(key)!r}, the checkpoint of {own!r}.")
+    if told.get("dataset") not in target.datasets:
+        raise ConfigError(f"{path.name} is of the data set {told.get('dataset')!r}.")
+    if "settings" in told and told["settings"] != made.settings(target.modality):
+        raise ConfigError(
+            f"{path.name} is of other settings, labels or captions of {target.modality} than the checkpoint: "
+            "write it anew with `m3bind crossval --out`."
+        )
+    for finding in target.findings:
+        if finding in told.get("findings", {}):
+            return Measured(Estimate(**told["findings"][finding]), None, None)
     raise ConfigError(
-        f"{path} tells nothing of {', '.join(findings)}: write it with `m3bind crossval --out`."
+        f"{path.name} tells nothing of {', '.join(target.findings)}: write it with `m3bind crossval --out`."
     )
 
 
@@ -163,6 +212,7 @@ def _told(measured: Measured | None) -> dict[str, Any] | None:
         "n": e.n,
         "positives": e.positives,
         "groups": measured.groups,
+        "left_out": measured.left_out,
     }
 
 
@@ -172,9 +222,11 @@ def rows(
     seen: Mapping[str, Embedded],
     probes: Mapping[str, Mapping[str, Floats]],
     work: Path,
+    made: Made,
+    columns: ColumnsOf = columns_of,
 ) -> list[dict[str, Any]]:
-    """Every target of a modality that is there: figure, the probe measured here, and `missed_by` (0 where it
-    is met, None where it was not measured)."""
+    """Every target of a modality that is there: figure, the probe measured here, `missed_by` (0 where it is
+    met, None where it was not measured), `why` it was not measured, and its figure by other readings."""
     told = []
     for target in targets:
         own = data.get(target.modality)
@@ -185,11 +237,15 @@ def rows(
         def zero_shot(finding: str, embedded: Embedded = embedded) -> Floats | None:
             return embedded.margins(finding, embedded.val) if finding in embedded.anchors else None
 
+        figure, probe, why = None, None, None
         if target.source is None:
             figure = measure(target, own, zero_shot)
             probe = measure(target, own, by_probe.get, scale=1.0)
         else:
-            figure, probe = from_file(work / target.source, target.findings), None
+            try:
+                figure = from_file(work / target.source, target, made)
+            except ConfigError as error:  # one file that is not of this checkpoint costs no other figure
+                why = str(error)
         missed = None if figure is None else max(0.0, target.zero_shot - figure.estimate.value)
         told.append(
             {
@@ -203,6 +259,9 @@ def rows(
                 "met": None if missed is None else missed == 0.0,
                 "missed_by": missed,
                 "source": target.source,
+                "why": why,
+                "leaves_out": target.leaves_out,
+                "readings": other_readings(target, own, zero_shot, columns) if target.readings else {},
             }
         )
     return told

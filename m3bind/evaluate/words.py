@@ -31,7 +31,12 @@ GAINED = """
 """
 
 ZERO_SHOT = """
-A finding's score is the cosine to its prompts for less that to its prompts against; nothing is fitted.
+A finding's score is the cosine to its prompts for less that to its prompts against; nothing is fitted to it
+after training. Zero-shot here means prompted without a classifier, not unseen: the towers were trained on
+images with the labels of these very findings, and the prompts stand among their captions. The random system
+is projections drawn at random over the weights that training starts from (ImageNet, MiniLM; an ECG tower
+starts from nothing); its AUC may fall on either side of .5.
+
 Macro AUC:
 """
 
@@ -47,8 +52,10 @@ from ImageNet, 224 x 224 pixels. ECG: there are no start weights, so 1,000 rando
 """
 
 FEW_SHOT = """
-k examples with and k without a finding, of the training part; mean of {draws} draws; macro AUC over findings
-that have 16 of either. Tip-Adapter (arXiv 2207.09519) with its authors' alpha 1 and beta 5.5, nothing
+k examples with and k without a finding, mean of {draws} draws; macro AUC over findings that have 16 of
+either. The examples are of the training part, on which the towers themselves were trained with all its
+labels: a curve tells how few shots a trained space needs, not how few labels. The frozen start weights alone
+have not seen them. Tip-Adapter (arXiv 2207.09519) with its authors' alpha 1 and beta 5.5, nothing
 searched; Tip-Adapter-F tunes its keys. The thin lines are zero-shot over the same findings.
 """
 

@@ -6,6 +6,7 @@ import pytest
 
 from m3bind.evaluate.few_shot import few_shot, few_shot_probe, tasks_of
 from m3bind.evaluate.groups import load_groups
+from m3bind.evaluate.limits import without_figure
 from m3bind.evaluate.markdown import page, summary
 from m3bind.evaluate.plots import draw
 from m3bind.evaluate.reliability import calibration
@@ -56,6 +57,11 @@ def told(worlds):
             "probe": {"supervised": {}, "few_shot": {"ct": probe}},
             "calibration": {m: calibration(d, bound[m], list(draws[DISTILLED][m])) for m, d in data.items()},
             "targets": [row, {**row, "measured": None, "met": None, "missed_by": None, "source": "x.json"}],
+            "limits": {
+                "without_figure": {m: without_figure(d, 8) for m, d in data.items()},
+                "duplicates": [["IDRiD_064_test.jpg", "IDRiD_118_train.jpg"]],
+                "reports": 500,
+            },
             "claims": claims(systems, draws),
         }
     )
@@ -109,9 +115,35 @@ def test_page_and_plots_tell_every_part(told, tmp_path):
         assert (tmp_path / name.split("/")[1]).is_file()
 
 
+def test_the_page_tells_its_limits(told):
+    text = page(told, None)
+    assert "`IDRiD_064_test.jpg` of val and `IDRiD_118_train.jpg` of training" in text
+    assert "holds 500 rows" in text
+    assert "ct.benign_nodule (0)" in text
+    assert "not measured by anything on this page" in text
+    bare = {**told["limits"], "duplicates": [], "reports": None, "without_figure": {"ct": {}}}
+    text = page({**told, "limits": bare}, None)
+    assert "No file of val has the very bytes" in text
+    assert "all_reports.csv" not in text
+
+
+def test_a_row_of_few_positives_tells_what_it_leaves_out(told):
+    """Also where every figure of an earlier evaluation has no such keys."""
+    other = {"value": 0.5, "low": 0.25, "high": 0.75, "n": 50, "positives": 4}
+    note = {"leaves_out": "the doubtful", "readings": {"sure alone": other}}
+    figure = {**told["targets"][0]["measured"], "left_out": 2}
+    text = page({**told, "targets": [{**told["targets"][0], "measured": figure, **note}]}, None)
+    assert (
+        "24 positives of 48. 2 more are left out: the doubtful. Sure alone: .500 (.250 to .750), 4 of 50."
+        in text
+    )
+    why = {**told["targets"][1], "why": "x.json is of version '0'"}
+    assert "not measured: x.json is of version '0'" in page({**told, "targets": [why]}, None)
+
+
 def test_the_summary_names_every_target(told):
     lines = summary(told)
-    assert any("missed by .020" in line for line in lines)
+    assert any("24 positives of 48, target .990, missed by .020" in line for line in lines)
     assert any("not measured" in line for line in lines)
 
 

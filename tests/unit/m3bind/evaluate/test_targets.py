@@ -8,7 +8,9 @@ import pytest
 from dicom_node.errors import ConfigError
 from m3bind.data.catalogue import load_findings
 from m3bind.data.sources import DATASETS
+from m3bind.evaluate.readings import columns_of
 from m3bind.evaluate.targets import (
+    Made,
     class_score,
     class_truth,
     from_file,
@@ -30,6 +32,7 @@ ROW = {
     "probe": 1.0,
     "zero_shot": 0.99,
 }
+MADE = Made("toy", "1", lambda modality: f"settings of {modality}")
 
 
 def test_the_targets_that_ship_name_findings_and_data_sets_that_exist():
@@ -72,7 +75,7 @@ def test_rows_tell_what_was_met_and_by_how_much_it_was_missed(world, apart, tmp_
     data, seen = world
     target = parse_target(ROW)
     probes = {"ct": {"ct.malignant_tumour": np.zeros(48)}}
-    (met,) = rows([target], data, seen, probes, tmp_path)
+    (met,) = rows([target], data, seen, probes, tmp_path, MADE)
     assert met["met"] is True
     assert met["missed_by"] == 0.0
     assert met["measured"]["groups"] == 24
@@ -80,21 +83,87 @@ def test_rows_tell_what_was_met_and_by_how_much_it_was_missed(world, apart, tmp_
     other = parse_target(
         {**ROW, "modality": "pathology", "dataset": ["lc25000"], "finding": ["pathology.adenocarcinoma"]}
     )
-    (missed,) = rows([other], data, apart[1], {}, tmp_path)
+    (missed,) = rows([other], data, apart[1], {}, tmp_path, MADE)
     assert missed["met"] is False
     assert missed["missed_by"] == pytest.approx(0.99)
 
 
+FILE = {
+    "recipe": "toy",
+    "version": "1",
+    "modality": "ct",
+    "settings": "settings of ct",
+    "dataset": "iq_othnccd",
+    "findings": {"ct.malignant_tumour": {"value": 0.97, "low": 0.9, "high": 1.0, "n": 200, "positives": 15}},
+}
+
+
 def test_a_figure_of_another_command_is_read_where_it_is(tmp_path, world):
     target = parse_target({**ROW, "source": "told.json"})
-    (row,) = rows([target], *world, {}, tmp_path)
+    (row,) = rows([target], *world, {}, tmp_path, MADE)
     assert row["measured"] is None
     assert row["met"] is None
-    path = tmp_path / "told.json"
-    figure = {"value": 0.97, "low": 0.9, "high": 1.0, "n": 200, "positives": 15}
-    path.write_text(json.dumps({"dataset": "ludb", "findings": {"ct.malignant_tumour": figure}}))
-    (row,) = rows([target], *world, {}, tmp_path)
+    assert row["why"].startswith("told.json is not there")
+    (tmp_path / "told.json").write_text(json.dumps(FILE))
+    (row,) = rows([target], *world, {}, tmp_path, MADE)
     assert row["missed_by"] == pytest.approx(0.02)
     assert row["measured"]["groups"] is None
-    with pytest.raises(ConfigError, match="m3bind crossval"):
-        from_file(path, ["ct.benign_nodule"])
+    assert row["why"] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("recipe", "other", "recipe 'other'"),
+        ("version", "0", "version '0'"),
+        ("modality", "ecg", "modality 'ecg'"),
+        ("dataset", "ludb", "data set 'ludb'"),
+        ("settings", "of another day", "other settings"),
+        ("findings", {}, "m3bind crossval"),
+    ],
+)
+def test_a_file_of_another_checkpoint_is_refused_and_costs_no_other_row(tmp_path, world, key, value, told):
+    target = parse_target({**ROW, "source": "told.json"})
+    path = tmp_path / "told.json"
+    path.write_text(json.dumps({**FILE, key: value}))
+    with pytest.raises(ConfigError, match=told):
+        from_file(path, target, MADE)
+    by_file, here = rows([target, parse_target(ROW)], *world, {}, tmp_path, MADE)
+    assert by_file["measured"] is None
+    assert told in by_file["why"]
+    assert here["measured"]["value"] == 1.0
+
+
+def test_settings_count_only_where_the_file_tells_them(tmp_path):
+    path = tmp_path / "told.json"
+    path.write_text(json.dumps({k: v for k, v in FILE.items() if k not in ("settings", "modality")}))
+    assert from_file(path, parse_target({**ROW, "source": "told.json"}), MADE).estimate.value == 0.97
+
+
+def test_other_readings_of_the_labels_stand_beside(world, tmp_path, sick):
+    """Half of the sick carry `sure`, the others `doubtful`: left out by the catalogue's reading here."""
+    data, seen = world
+    own, number = data["ct"], data["ct"].val.ids.index("ct.malignant_tumour")
+    tokens = {}
+    for row, (example, ill) in enumerate(zip(own.val.found, sick, strict=True)):
+        tokens[example.path] = {"said": frozenset({("sure", "doubtful")[row % 2]} if ill else ())}
+        if ill and row % 2:
+            own.val.labels[row, number] = -1
+    told = {"sure alone": {"column": "said", "present": ["sure"], "otherwise": 0}}
+    raw = {**ROW, "negative": "absent", "leaves_out": "the doubtful", "readings": told}
+    (row,) = rows([parse_target(raw)], data, seen, {}, tmp_path, MADE, {"iq_othnccd": tokens}.__getitem__)
+    assert (row["measured"]["n"], row["measured"]["positives"], row["measured"]["left_out"]) == (36, 12, 12)
+    other = row["readings"]["sure alone"]
+    assert (other["n"], other["positives"]) == (48, 12)
+    assert row["measured"]["value"] == 1.0
+    assert other["value"] < 1.0, "the doubtful look as sick as the others"
+    assert row["leaves_out"] == "the doubtful"
+
+
+@pytest.mark.data
+def test_the_readings_that_ship_find_their_columns():
+    (target,) = [t for t in load_targets() if t.readings]
+    columns = columns_of("ptbxl")
+    found = {n: sum(r.apply(c[r.column]) == 1 for c in columns.values()) for n, r in target.readings.items()}
+    assert all(count > 0 for count in found.values())
+    assert len(columns) == 500
