@@ -11,6 +11,7 @@ from m3bind.data.examples import examples
 from m3bind.stages import bind, distil, pretrain, site
 from m3bind.towers.resnet import NAMED, ResNet
 from m3bind.towers.sentence import HuggingFaceTextTower, TransformerTextTower
+from tests.support.few_data import few_data
 from tests.support.towers import SMALL, excite, save_clip, word_pieces
 
 pytestmark = [pytest.mark.train, pytest.mark.data]
@@ -53,6 +54,12 @@ def save_signal_tower(folder):
 
 
 @pytest.fixture
+def few(tmp_path):
+    with few_data(tmp_path / "data"):
+        yield
+
+
+@pytest.fixture
 def recipe(tmp_path):
     save_clip(tmp_path / "clip")
     save_signal_tower(tmp_path / "signal")
@@ -83,6 +90,7 @@ def recipe(tmp_path):
     return parse_recipe(raw, "test")
 
 
+@pytest.mark.usefixtures("few")
 def test_all_stages_train_towers_from_elsewhere(recipe, tmp_path):
     here = site(recipe, tmp_path / "work", tmp_path / "cache", lambda _: None)
     pretrain(here)
