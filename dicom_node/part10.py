@@ -21,12 +21,16 @@ _LONG_VRS = frozenset(
     (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 )
 """Explicit VRs with a 32-bit length after two reserved bytes (PS3.5 table 7.1-1)."""
+_PIECE = 1 << 22
+"""Bytes that are inflated at once."""
 _META_LIMIT = 1 << 20
 """Bytes; real file meta information takes a few hundred."""
 
 LAST_NEEDED = Tag(0x0020000E)  # Series Instance UID: the last attribute that identifies an instance
 INFLATE_LIMIT = 1 << 22
 """Bytes of a deflated data set that are inflated to look for its UIDs."""
+WHOLE_LIMIT = 1 << 28
+"""Bytes of a deflated data set that are inflated at all: a file of 3 MB may hold 3 GB of zeros."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def identify(path: Path, transfer_syntax_uid: str, offset: int) -> Identity:
         stream.seek(offset)
         source: BinaryIO = stream
         if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-            source = _inflated_head(stream)
+            source = inflated_head(stream)
         try:
             found = read_dataset(
                 source,
@@ -128,8 +132,11 @@ def _uid(found: Dataset, keyword: str) -> str:
     return value.rstrip(b"\x00 ").decode("ascii", errors="replace")
 
 
-def _inflated_head(stream: BinaryIO) -> BinaryIO:
-    """PS3.5 section A.5: the data set is deflated as a whole, without a header."""
+def inflated_head(stream: BinaryIO) -> BinaryIO:
+    """As much of a deflated data set, which begins where the stream stands, as holds its UIDs.
+
+    PS3.5 section A.5: the data set is deflated as a whole, without a header. Raises UnreadableObjectError.
+    """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     head = bytearray()
     try:
@@ -140,6 +147,29 @@ def _inflated_head(stream: BinaryIO) -> BinaryIO:
     except zlib.error as error:
         raise UnreadableObjectError("bad-data-set", "its deflated data set is broken") from error
     return BytesIO(bytes(head))
+
+
+def inflated(path: Path, offset: int, limit: int = WHOLE_LIMIT) -> BytesIO:
+    """The whole deflated data set that starts at `offset`.
+
+    Raises UnreadableObjectError (`absurd-size`) beyond `limit` bytes, (`bad-data-set`) where it is broken.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    whole = BytesIO()
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        try:
+            while not inflater.eof and (data := inflater.unconsumed_tail or stream.read(65536)):
+                whole.write(inflater.decompress(data, _PIECE))
+                if whole.tell() > limit:
+                    raise UnreadableObjectError(
+                        "absurd-size",
+                        f"Its deflated data set holds more than {limit >> 20} MB: send it in another syntax.",
+                    )
+        except zlib.error as error:
+            raise UnreadableObjectError("bad-data-set", "its deflated data set is broken") from error
+    whole.seek(0)
+    return whole
 
 
 def _holds_uids(head: bytearray) -> bool:

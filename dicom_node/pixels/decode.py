@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom.dataset import FileMetaDataset
+from pydicom.filereader import read_dataset
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.decoders.coded import Coded, halved, shrink
-from dicom_node.pixels.decoders.registry import DECODERS, names_of
-from dicom_node.pixels.ground import Loaded, count, number, text
+from dicom_node.pixels.decoders.registry import DECODERS, DecoderUnavailableError, names_of
+from dicom_node.pixels.ground import Loaded, count, inflate, number, text
 from dicom_node.pixels.quiet import parsing
 from dicom_node.pixels.streams import encoded_frames, inspect, native_frames
 
@@ -62,7 +63,8 @@ def read_frames(loaded: Loaded, indices: Sequence[int], halvings: int = 0) -> It
     save that YBR becomes RGB; at 1/2^halvings of their size, rounded up.
 
     Raises UnsupportedObjectError (`transfer-syntax`) where no decoder is installed, UnreadableObjectError
-    where there are no pixels, the frame does not exist, or the data are broken.
+    where there are no pixels, the frame does not exist, or the data are broken; DecoderUnavailableError where
+    it is this machine that cannot.
     """
     rows, columns = frame_size(loaded)
     frames = frame_count(loaded)
@@ -74,7 +76,12 @@ def read_frames(loaded: Loaded, indices: Sequence[int], halvings: int = 0) -> It
     source = _source(loaded, indices, frames, (rows, columns, samples), halvings)
     for _ in indices:
         with parsing("broken-pixels", "Its pixel data cannot be decoded."):
-            frame = next(source, None)
+            try:
+                frame = next(source, None)
+            except MemoryError:
+                raise DecoderUnavailableError(
+                    "No memory is left to decode a frame: give the node more, or fewer workers."
+                ) from None
         if frame is None:
             raise UnreadableObjectError("broken-pixels", "Its pixel data hold fewer frames than it says.")
         if frame.shape != shape:
@@ -107,8 +114,6 @@ def _source(
         raise UnsupportedObjectError(
             "transfer-syntax", f"No decoder for transfer syntax {uid} is installed here."
         )
-    if uid == DeflatedExplicitVRLittleEndian:
-        return (shrink(frame, halvings) for frame in _deflated(loaded, indices))
     if uid in DECODERS or uid.is_encapsulated:
         return _encapsulated(loaded, uid, indices, frames, size, halvings)
     return (shrink(frame, halvings) for frame in _native(loaded, indices))
@@ -120,6 +125,9 @@ def _native(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     if plain is not None:
         yield from plain
         return
+    if loaded.instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        yield from _deflated(loaded, indices)
+        return
     try:
         yield from iter_pixels(loaded.instance.path, indices=list(indices))
     except AttributeError:  # what pydicom raises where no pixel data element ends the data set
@@ -128,7 +136,9 @@ def _native(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
 
 def _deflated(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]]:
     """The whole data set is deflated (PS3.5 A.5), so the whole must be read."""
-    ds = dcmread(loaded.instance.path, force=True)
+    ds = read_dataset(inflate(loaded.instance), is_implicit_VR=False, is_little_endian=True)
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     if "PixelData" not in ds:
         raise UnreadableObjectError("no-pixel-data", "It has no pixel data.")
     yield from iter_pixels(ds, indices=list(indices))

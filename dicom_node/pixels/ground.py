@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 
+import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_node.errors import BundleFormatError, InputError, UnreadableObjectError
+from dicom_node.part10 import inflated, read_part10_head
 from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here
 from dicom_node.pixels.ops import Patch, Step
 from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Instance, Sample, Skipped, SourceRef, StudyRead, View
+
+FIRST_PIXELS = 0x7FE00008
+"""Float Pixel Data, before Double Float Pixel Data and Pixel Data (7FE0,0010)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +31,8 @@ class Loaded:
     instance: Instance
     header: Dataset
     pixels_at: int | None = None
-    """Offset of the first element behind the header, as a rule Pixel Data; None where it is not known."""
+    """Offset of the first element behind the header, as a rule Pixel Data, in the file or in what a deflated
+    one inflates to; None where it is not known."""
     decode: FrameDecoder = decode_here
     """What decodes its compressed frames."""
 
@@ -64,17 +73,38 @@ class Task:
         return int(value)
 
     def sample(self, patch: Patch, source: SourceRef) -> Sample:
-        """Apply the bundle's operations to what a reader read."""
+        """Apply the bundle's operations to what a reader read.
+
+        Raises UnreadableObjectError (`not-finite`) where a slope, a window or a sensitivity was absurd.
+        """
         done = self.prepare(patch)
+        if not np.isfinite(done.values).all():
+            raise UnreadableObjectError(
+                "not-finite", "Its scale or window is absurd: values become infinite or undefined."
+            )
         return Sample(values=done.values, source=source, box=done.box, span=done.span)
 
 
 def load_header(instance: Instance, decode: FrameDecoder = decode_here) -> Loaded:
     """Read the data set up to the pixels. Raises UnreadableObjectError where it cannot be parsed."""
-    with parsing("broken-header", "Its data set cannot be parsed."), instance.path.open("rb") as file:
-        header = dcmread(file, stop_before_pixels=True, force=True, defer_size=1 << 22)
-        deflated = instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian
-        return Loaded(instance, header, None if deflated else file.tell(), decode)
+    with parsing("broken-header", "Its data set cannot be parsed."):
+        if instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+            source = inflate(instance)
+            header = read_dataset(source, is_implicit_VR=False, is_little_endian=True, stop_when=_at_pixels)
+            return Loaded(instance, header, source.tell(), decode)
+        with instance.path.open("rb") as file:
+            header = dcmread(file, stop_before_pixels=True, force=True, defer_size=1 << 22)
+            return Loaded(instance, header, file.tell(), decode)
+
+
+def inflate(instance: Instance) -> BytesIO:
+    """The data set of a deflated object. Raises UnreadableObjectError, see `part10.inflated`."""
+    _, start = read_part10_head(instance.path)
+    return inflated(instance.path, start)
+
+
+def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return int(tag) >= FIRST_PIXELS
 
 
 def skipped(instance: Instance, error: InputError) -> Skipped:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import Dataset
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import MediaStorageDirectoryStorage
+from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from dicom_node.errors import InputError, NotDicomError, UnreadableObjectError, UnsupportedObjectError
-from dicom_node.part10 import read_head
+from dicom_node.part10 import inflated_head, read_head
 from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Instance
 from dicom_node.uids import check_uid
@@ -50,8 +50,8 @@ def read_instance(path: Path) -> Instance:
         raise NotDicomError("not-a-file", "It is a pipe, a socket, a device or a folder, not a file.")
     with path.open("rb") as file:
         transfer_syntax, start = read_head(file)
-        file.seek(0)
-        uids = _read_uids(file)
+        file.seek(0 if transfer_syntax != DeflatedExplicitVRLittleEndian else start)
+        uids = _read_uids(file, deflated=transfer_syntax == DeflatedExplicitVRLittleEndian)
         file.seek(start)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = os.fstat(file.fileno()).st_size
@@ -102,7 +102,7 @@ def _files(paths: Sequence[Path], without: Path | None, tell: Callable[[OSError]
                 yield Path(folder, name)
 
 
-def _read_uids(file: BinaryIO) -> dict[str, str]:
+def _read_uids(file: BinaryIO, *, deflated: bool) -> dict[str, str]:
     """The four identifiers; reading stops behind the last of them."""
 
     def past_the_last(tag: BaseTag, _vr: str | None, _length: int) -> bool:
@@ -111,9 +111,17 @@ def _read_uids(file: BinaryIO) -> dict[str, str]:
     with parsing(
         "broken-header", "Its data set cannot be parsed: the file is cut short or was written wrongly."
     ):
-        ds = read_partial(
-            file, stop_when=past_the_last, force=True, specific_tags=[Tag(name) for name in _TAGS]
-        )
+        tags = [Tag(name) for name in _TAGS]
+        if deflated:  # pydicom would inflate all of it, whatever its size
+            ds: Dataset = read_dataset(
+                inflated_head(file),
+                is_implicit_VR=False,
+                is_little_endian=True,
+                stop_when=past_the_last,
+                specific_tags=tags,
+            )
+        else:
+            ds = read_partial(file, stop_when=past_the_last, force=True, specific_tags=tags)
         uids = {name: str(ds.get(name) or "") for name in _TAGS}
         directory = _media_storage(ds) == MediaStorageDirectoryStorage
     if directory:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from dicom_node.errors import UnreadableObjectError
 from dicom_node.pixels.decoders.coded import Stream
 from dicom_node.pixels.fragments import frame_places, join_fragments
-from dicom_node.pixels.ground import Loaded, count, number, text
+from dicom_node.pixels.ground import FIRST_PIXELS, Loaded, count, inflate, number, text
 
-_FIRST_PIXELS = 0x7FE00008
-"""Float Pixel Data, before Double Float Pixel Data and Pixel Data (7FE0,0010)."""
 _PIXELS = 0x7FE00010
+_NATIVE = frozenset(
+    {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
+)
 _START, _SIZES = b"\xff\xd8", b"\xff\x4f\xff\x51"
 """SOI of all JPEG; SOC and SIZ of JPEG 2000."""
 _NO_FRAME = frozenset((0xC4, 0xC8, 0xCC))
@@ -44,26 +50,33 @@ def encoded_frames(
 
 
 def native_frames(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]] | None:
-    """Uncompressed little-endian frames of whole bytes, by their offset: no more of the file is read.
+    """Uncompressed frames of whole bytes, by their offset: no more of the file is read, save where its data
+    set is deflated as a whole.
 
-    None for another form (bits, planes, YBR, big endian, no place known), which is left to pydicom."""
+    None for another form (bits, planes, YBR, bytes in big endian, no place known), which is left to pydicom.
+    Raises UnreadableObjectError (`broken-pixels`) where Pixel Data hold less than the header says.
+    """
     header, syntax = loaded.header, loaded.instance.transfer_syntax_uid
     samples, allocated = count(header, "SamplesPerPixel"), count(header, "BitsAllocated")
     grey = samples == 1 and text(header, "PhotometricInterpretation") != "YBR_FULL_422"
     rgb = samples == 3 and text(header, "PhotometricInterpretation") == "RGB"
     interleaved = rgb and not number(header, "PlanarConfiguration") and allocated == 8
+    big = syntax == ExplicitVRBigEndian
     if (
         loaded.pixels_at is None
-        or syntax not in (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
-        or allocated not in (8, 16, 32)
+        or syntax not in _NATIVE
+        or allocated not in ((16, 32) if big else (8, 16, 32))
         or not (grey or interleaved)
     ):
         return None
-    start = _value_at(loaded, loaded.pixels_at, implicit=syntax == ImplicitVRLittleEndian)
+    shape = (count(header, "Rows"), count(header, "Columns"), *((3,) if samples == 3 else ()))
+    kind = np.dtype(f"{'>' if big else '<'}u{allocated // 8}")
+    start, length = _value_at(loaded, loaded.pixels_at)
     if start is None:
         return None
-    shape = (count(header, "Rows"), count(header, "Columns"), *((3,) if samples == 3 else ()))
-    words = _at_offsets(loaded, indices, start, np.dtype(f"<u{allocated // 8}"), shape)
+    if length < math.prod(shape) * kind.itemsize * count(header, "NumberOfFrames", default=1):
+        raise UnreadableObjectError("broken-pixels", "Its pixel data are shorter than it says.")
+    words = _at_offsets(loaded, indices, start, kind, shape)
     stored = count(header, "BitsStored", default=allocated)
     highest = int(number(header, "HighBit") or stored - 1)
     signed = number(header, "PixelRepresentation") == 1
@@ -83,37 +96,50 @@ def stored_values(words: NDArray[Any], stored: int, highest: int, *, signed: boo
     return (left.view(f"<i{words.itemsize}") if signed else left) >> spare
 
 
+def _opened(loaded: Loaded) -> BinaryIO:
+    """What `Loaded.pixels_at` counts in."""
+    if loaded.instance.transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        return inflate(loaded.instance)
+    return loaded.instance.path.open("rb")
+
+
 def _at_offsets(
     loaded: Loaded, indices: Sequence[int], start: int, kind: np.dtype[Any], shape: tuple[int, ...]
 ) -> Iterator[NDArray[Any]]:
-    values = math.prod(shape)
-    with loaded.instance.path.open("rb") as file:
+    size = math.prod(shape) * kind.itemsize
+    with _opened(loaded) as file:
         for index in indices:
-            file.seek(start + index * values * kind.itemsize)
-            frame = np.fromfile(file, dtype=kind, count=values)
-            if len(frame) < values:
+            file.seek(start + index * size)
+            data = bytearray(file.read(size))  # writable, as other frames are
+            if len(data) < size:
                 raise UnreadableObjectError("broken-pixels", "Its pixel data are shorter than it says.")
-            yield frame.reshape(shape)
+            frame = np.frombuffer(data, dtype=kind).reshape(shape)
+            yield frame.astype(kind.newbyteorder("<"), copy=False)
 
 
-def _value_at(loaded: Loaded, at: int, *, implicit: bool) -> int | None:
-    """The offset of the first pixel, where Pixel Data stands at `at` (PS3.5 7.1); None where it does not."""
-    with loaded.instance.path.open("rb") as file:
+def _value_at(loaded: Loaded, at: int) -> tuple[int | None, int]:
+    """The offset of the first pixel, where Pixel Data stands at `at` (PS3.5 7.1), None where it does not; and
+    the length of its value in bytes."""
+    with _opened(loaded) as file:
         file.seek(at)
         head = file.read(12)
-    group, element = (int.from_bytes(head[i : i + 2], "little") for i in (0, 2))
+    order: Literal["big", "little"] = (
+        "big" if loaded.instance.transfer_syntax_uid == ExplicitVRBigEndian else "little"
+    )
+    group, element = (int.from_bytes(head[i : i + 2], order) for i in (0, 2))
     if (group << 16) + element != _PIXELS or len(head) < 12:
-        return None
-    if implicit:
-        return at + 8
-    return at + 12 if head[4:6] in (b"OB", b"OW", b"UN") else None
+        return None, 0
+    if loaded.instance.transfer_syntax_uid == ImplicitVRLittleEndian:
+        return at + 8, int.from_bytes(head[4:8], order)
+    known = head[4:6] in (b"OB", b"OW", b"UN")
+    return (at + 12 if known else None), int.from_bytes(head[8:12], order)
 
 
 def _value_of_pixels(file: BinaryIO) -> int:
     """The offset of the Basic Offset Table. Encapsulated data are Explicit VR Little Endian (PS3.5 A.4)."""
 
     def at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        return int(tag) >= _FIRST_PIXELS
+        return int(tag) >= FIRST_PIXELS
 
     file.seek(0)
     read_partial(file, stop_when=at_pixels, force=True, specific_tags=[Tag("Rows")])

@@ -61,6 +61,13 @@ class Coded:
             return True
         return not self.signed and self.bits_stored < self.stream.precision <= self.bits_allocated
 
+    @property
+    def words(self) -> bool:
+        """One sample per pixel in words of at least Bits Stored, which `as_stored` makes values of."""
+        if self.samples != 1 or self.bits_allocated not in (8, 16):
+            return False
+        return self.stream is None or self.bits_stored <= self.stream.precision <= self.bits_allocated
+
 
 class Decoder(Protocol):
     """A codec."""

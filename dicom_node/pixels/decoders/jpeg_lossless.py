@@ -15,7 +15,7 @@ class JpegLossless:
 
     def takes(self, coded: Coded) -> bool:
         """Grey only: what lossless colour streams mean by their components differs between writers."""
-        return coded.grey and coded.stream is not None
+        return coded.words and coded.stream is not None
 
     def decode(self, coded: Coded, _halvings: int) -> Pixels:
         """See Decoder. Always the full size: prediction runs through every pixel."""

@@ -15,7 +15,7 @@ class JpegLs:
 
     def takes(self, coded: Coded) -> bool:
         """Grey only; interleaving and colour transforms are left to pydicom."""
-        return coded.grey and coded.stream is not None
+        return coded.words and coded.stream is not None
 
     def decode(self, coded: Coded, _halvings: int) -> Pixels:
         """See Decoder. Always the full size: prediction runs through every pixel."""

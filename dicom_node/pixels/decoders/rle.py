@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rle.rle import decode_frame
 
-from dicom_node.pixels.decoders.coded import Coded, Pixels
+from dicom_node.pixels.decoders.coded import Coded, Pixels, as_stored
 
 
 class Rle:
@@ -21,5 +21,5 @@ class Rle:
     def decode(self, coded: Coded, _halvings: int) -> Pixels:
         """See Decoder. Always the full size."""
         flat = decode_frame(coded.data, coded.rows * coded.columns, coded.bits_allocated, "<")
-        kind = np.dtype(f"<{'i' if coded.signed else 'u'}{coded.bits_allocated // 8}")
-        return np.frombuffer(flat, dtype=kind).reshape(coded.rows, coded.columns)
+        kind = np.dtype(f"<u{coded.bits_allocated // 8}")
+        return as_stored(np.frombuffer(flat, dtype=kind).reshape(coded.rows, coded.columns), coded)
