@@ -30,6 +30,7 @@ def to_srgb(header: Dataset) -> tuple[Callable[[Rgb], Rgb] | None, str | None]:
             return None, None
         target = ImageCms.createProfile("sRGB")
         transform = ImageCms.buildTransform(source, target, "RGB", "RGB")
+        ImageCms.applyTransform(Image.new("RGB", (1, 1)), transform)  # some can be built and not applied
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None, "Its ICC profile cannot be used; colours were taken as they are."
 

@@ -5,7 +5,10 @@ Single-frame (CT Image Storage) and multi-frame objects (Enhanced, Legacy Conver
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from dicom_node.errors import InputError, UnsupportedObjectError
 from dicom_node.pixels.decode import read_frames
 from dicom_node.pixels.ground import Loaded, Task, by_series, skipped
 from dicom_node.pixels.ops import Patch
+from dicom_node.pixels.outside import padding
 from dicom_node.pixels.slices import (
     Slice,
     evenly_placed,
@@ -86,6 +90,9 @@ def _read_series(
         notes.append(f"{len(chosen) - len(read_ones)} slices could not be read.")
     if slices[0].orientation is None:
         notes.append("No slice position was given; the slices were ordered by instance number.")
+    turned = slices[0].orientation
+    if turned is not None and (turned[0] < 0 or turned[4] < 0):
+        notes.append("Rows or columns run the other way (prone, or flipped): slices were read as stored.")
     view = View(
         modality=task.modality,
         series_uid=slices[0].loaded.instance.series_uid,
@@ -98,27 +105,52 @@ def _read_series(
 
 
 def _decode(slices: Sequence[Slice]) -> Iterator[tuple[Slice, NDArray[Any] | InputError]]:
-    """The stored values of each slice, or what went wrong; every object is opened once."""
+    """The stored values of each slice, or what went wrong; every object is opened once.
+
+    Several objects are decoded by as many threads as there are cores, one object ahead of each.
+    """
     objects: dict[str, list[Slice]] = {}
     for one in slices:
         objects.setdefault(one.loaded.instance.sop_instance_uid, []).append(one)
-    for group in objects.values():
-        frames = read_frames(group[0].loaded, [one.frame or 0 for one in group])
-        done = 0
-        try:
-            for one, pixels in zip(group, frames, strict=True):
-                yield one, pixels
-                done += 1
-        except InputError as error:
-            for one in group[done:]:
-                yield one, error
+    groups = list(objects.values())
+    threads = min(len(groups), len(os.sched_getaffinity(0)))
+    if threads < 2:
+        for group in groups:
+            yield from _decode_object(group)
+        return
+    with ThreadPoolExecutor(threads) as workers:
+        ahead: deque[Future[list[tuple[Slice, NDArray[Any] | InputError]]]] = deque()
+        for group in groups:
+            ahead.append(workers.submit(_decoded_object, group))
+            if len(ahead) >= 2 * threads:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+
+
+def _decoded_object(group: Sequence[Slice]) -> list[tuple[Slice, NDArray[Any] | InputError]]:
+    return list(_decode_object(group))
+
+
+def _decode_object(group: Sequence[Slice]) -> Iterator[tuple[Slice, NDArray[Any] | InputError]]:
+    """The slices of one object."""
+    frames = read_frames(group[0].loaded, [one.frame or 0 for one in group])
+    done = 0
+    try:
+        for one, pixels in zip(group, frames, strict=True):
+            yield one, pixels
+            done += 1
+    except InputError as error:
+        for one in group[done:]:
+            yield one, error
 
 
 def _sample(one: Slice, stored: NDArray[Any], task: Task) -> Sample:
-    """HU = stored * slope + intercept (PS3.3 C.11.1.1.2), through the bundle's operations."""
+    """HU = stored * slope + intercept (PS3.3 C.11.1.1.2), padding as air, through the bundle's operations."""
     hu = stored.astype(np.float32)
     hu *= np.float32(one.slope)
     hu += np.float32(one.intercept)
+    hu[padding(one.loaded.header, stored)] = AIR
     np.maximum(hu, np.float32(AIR), out=hu)
     rows, columns = hu.shape
     return task.sample(Patch(hu, Box(0, 0, columns, rows)), one.source)

@@ -111,7 +111,7 @@ def _read_uids(file: BinaryIO, *, deflated: bool) -> dict[str, str]:
     with parsing(
         "broken-header", "Its data set cannot be parsed: the file is cut short or was written wrongly."
     ):
-        tags = [Tag(name) for name in _TAGS]
+        tags: list[BaseTag | int] = [Tag(name) for name in _TAGS]
         if deflated:  # pydicom would inflate all of it, whatever its size
             ds: Dataset = read_dataset(
                 inflated_head(file),

@@ -14,9 +14,12 @@ from pydicom import Dataset
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.decode import frame_count, frame_size, read_frames
 from dicom_node.pixels.ground import Loaded, count, first_item, items, number, numbers, text, texts
+from dicom_node.pixels.positions import raw_positions
 
 WHITE = 255
 """What a sparse slide shows where it holds no tile."""
+BATCH = 1 << 24
+"""Pixels of the regions that are read at once: 48 MB."""
 MAX_MATRIX = 1 << 20
 """Rows or columns of the total pixel matrix; the largest scanners reach a quarter of it."""
 
@@ -159,32 +162,53 @@ def _sparse(loaded: Loaded, tile: tuple[int, int]) -> Mapping[tuple[int, int], i
     Of several planes or paths at one place the first counts. A single frame without a position covers the
     matrix from its corner.
     """
-    frames = items(loaded.header, "PerFrameFunctionalGroupsSequence")
     total = frame_count(loaded)
-    if not frames and total == 1:
-        return {(0, 0): 0}
-    if len(frames) != total:
+    corners = raw_positions(loaded)
+    if corners is None:
+        frames = items(loaded.header, "PerFrameFunctionalGroupsSequence")
+        if not frames and total == 1:
+            return {(0, 0): 0}
+        corners = np.array([_corner(group) for group in frames], dtype=np.int64).reshape(-1, 2)
+    if len(corners) != total:
         raise UnreadableObjectError("missing-positions", "It does not tell the place of each of its tiles.")
+    if int(corners.min()) < 1:
+        raise UnreadableObjectError("missing-positions", "A tile lies outside of its matrix.")
+    if ((corners - 1) % tile).any():
+        raise UnsupportedObjectError("overlapping-tiles", "Its tiles do not lie on one grid.")
     places: dict[tuple[int, int], int] = {}
-    for index, group in enumerate(frames):
-        position = first_item(group, "PlanePositionSlideSequence")
-        if position is None:
-            raise UnreadableObjectError(
-                "missing-positions", "It does not tell the place of each of its tiles."
-            )
-        row = count(position, "RowPositionInTotalImagePixelMatrix") - 1
-        column = count(position, "ColumnPositionInTotalImagePixelMatrix") - 1
-        if row % tile[0] or column % tile[1]:
-            raise UnsupportedObjectError("overlapping-tiles", "Its tiles do not lie on one grid.")
-        places.setdefault((row // tile[0], column // tile[1]), index)
+    for index, (row, column) in enumerate(((corners - 1) // tile).tolist()):
+        places.setdefault((row, column), index)
     return places
+
+
+def _corner(group: Dataset) -> tuple[int, int]:
+    """Row and column of a frame's corner, 1-based, by its functional group."""
+    position = first_item(group, "PlanePositionSlideSequence")
+    if position is None:
+        raise UnreadableObjectError("missing-positions", "It does not tell the place of each of its tiles.")
+    return (
+        count(position, "RowPositionInTotalImagePixelMatrix"),
+        count(position, "ColumnPositionInTotalImagePixelMatrix"),
+    )
 
 
 def read_regions(level: Level, regions: Sequence[Region]) -> Iterator[tuple[Region, NDArray[np.uint8]]]:
     """Each region with its (side, side, 3) uint8 RGB pixels, white where the slide has none.
 
-    Every frame is decoded once, whatever the number of regions above it.
+    Some regions at a time, as many as BATCH pixels hold, so that memory does not grow with their number.
+    Every frame is decoded once for those, whatever their number above it.
     """
+    start = 0
+    while start < len(regions):
+        end, pixels = start, 0
+        while end < len(regions) and (end == start or pixels + regions[end].side ** 2 <= BATCH):
+            pixels += regions[end].side ** 2
+            end += 1
+        yield from _read_batch(level, regions[start:end])
+        start = end
+
+
+def _read_batch(level: Level, regions: Sequence[Region]) -> Iterator[tuple[Region, NDArray[np.uint8]]]:
     under: dict[int, list[tuple[int, int, int]]] = {}
     for number_, region in enumerate(regions):
         for row, column in _tiles_under(level, region):

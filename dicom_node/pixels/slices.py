@@ -23,6 +23,10 @@ MIN_AXIAL = 0.8
 """Cosine between the slice normal and the body axis: a gantry tilts by up to 30 degrees (cosine 0.87)."""
 SAME_PLACE = 0.01
 """mm: closer slices are one and the same place."""
+MOST = 0.5
+"""Part of the places that several acquisitions share, and that the one to be read covers, at least."""
+_TIMES = ("TriggerTime", "AcquisitionTime", "ContentTime")
+"""What tells passes apart that have no number."""
 GAP = 1.5
 """Times the usual distance: further apart, slices are missing between."""
 
@@ -78,20 +82,22 @@ def usable_slices(series: Sequence[Loaded]) -> tuple[list[Slice], list[Skipped]]
 def one_per_place(slices: Sequence[Slice]) -> tuple[list[Slice], list[str], list[Skipped]]:
     """Ordered slices with one at each place, what is to be told of them, and what was left out.
 
-    Where places repeat, the slices are those of several acquisitions or phases of contrast, of which the
-    fullest is taken (the first of equally full ones), or plain duplicates, of which the first is taken.
+    Where most places repeat, the slices are those of several acquisitions or phases of contrast: the fullest
+    is taken (the first of equally full ones), where it covers most of the places. Otherwise those that repeat
+    are plain duplicates, of which the first is taken.
     """
     notes: list[str] = []
     unread: list[Skipped] = []
     kept = list(slices)
     if slices and slices[0].orientation is not None and _repeats(kept):
-        phases = Counter(one.phase for one in kept)
-        if len(phases) > 1:
-            fullest = min(phases, key=lambda phase: (-phases[phase], phase))
+        chosen = _fullest_phase(kept)
+        if chosen is not None:
+            fullest, told = chosen
+            taken = set(map(id, fullest))
             other = UnsupportedObjectError("other-phase", "Another acquisition of its series was taken.")
-            unread += skipped_each([one for one in kept if one.phase != fullest], other)
-            kept = [one for one in kept if one.phase == fullest]
-            notes.append(f"The series holds {len(phases)} acquisitions; the fullest was taken.")
+            unread += skipped_each([one for one in kept if id(one) not in taken], other)
+            kept = fullest
+            notes.append(told)
         if _repeats(kept):
             single = [kept[0]]
             double: list[Slice] = []
@@ -104,6 +110,36 @@ def one_per_place(slices: Sequence[Slice]) -> tuple[list[Slice], list[str], list
     if gaps:
         notes.append(f"Slices are missing at {gaps} place(s) of the series.")
     return kept, notes, unread
+
+
+def _fullest_phase(slices: Sequence[Slice]) -> tuple[list[Slice], str] | None:
+    """The slices of the fullest phase, and what is to be told; None where most places do not repeat, or where
+    nothing tells phases apart that each cover most of the places (step and shoot numbers every slice)."""
+    places, starts = [0], [slices[0].position]
+    for one in slices[1:]:
+        if one.position - starts[-1] >= SAME_PLACE:
+            starts.append(one.position)
+        places.append(len(starts) - 1)
+    repeated = sum(held > 1 for held in Counter(places).values())
+    if repeated <= MOST * len(starts):
+        return None
+    for name in ("", *_TIMES):
+        phases = [one.phase if not name else _time(one, name) for one in slices]
+        covered = Counter(phase for phase, _ in set(zip(phases, places, strict=True)))
+        fullest = min(covered, key=lambda phase: (-covered[phase], phase))
+        if len(covered) > 1 and covered[fullest] > MOST * len(starts):
+            kept = [one for one, phase in zip(slices, phases, strict=True) if phase == fullest]
+            told = f"The series holds {len(covered)} acquisitions; the fullest was taken."
+            return kept, told + (f" They were told apart by {name}." if name else "")
+    return None
+
+
+def _time(one: Slice, name: str) -> tuple[float, ...]:
+    """A time of the slice, to tell passes apart; nothing where it is missing or no number."""
+    try:
+        return (number(one.loaded.header, name) or 0.0,)
+    except InputError:
+        return ()
 
 
 def _repeats(slices: Sequence[Slice]) -> bool:
@@ -168,6 +204,7 @@ def _place(loaded: Loaded) -> list[Slice]:
             _macro(own, shared, "PlaneOrientationSequence"),
             _macro(own, shared, "PlanePositionSequence"),
             _macro(own, shared, "PixelValueTransformationSequence"),
+            first_item(own, "FrameContentSequence"),
         )
         for index, own in enumerate(each)
     ]
@@ -179,7 +216,12 @@ def _macro(own: Dataset, shared: Dataset, name: str) -> Dataset:
 
 
 def _slice(
-    loaded: Loaded, frame: int | None, orientation: Dataset, position: Dataset, scale: Dataset
+    loaded: Loaded,
+    frame: int | None,
+    orientation: Dataset,
+    position: Dataset,
+    scale: Dataset,
+    content: Dataset | None = None,
 ) -> Slice:
     """One slice from the data sets that hold its attributes. Raises InputError where not axial or not HU."""
     slope, intercept = number(scale, "RescaleSlope"), number(scale, "RescaleIntercept")
@@ -201,10 +243,15 @@ def _slice(
     # Towards the head, whichever way the rows run.
     along = float(np.dot(normal, corner) * np.sign(normal[2]))
     turned = tuple(round(100 * v) for v in axes)
-    return Slice(loaded, frame, turned, along, size, slope, intercept, _phase(loaded.header))
+    return Slice(loaded, frame, turned, along, size, slope, intercept, _phase(loaded.header, content))
 
 
-def _phase(header: Dataset) -> tuple[float, ...]:
-    """Acquisition Number and Temporal Position Identifier; 0 where not told."""
+def _phase(header: Dataset, content: Dataset | None) -> tuple[float, ...]:
+    """Acquisition Number and Temporal Position Identifier, and what the Frame Content (PS3.3 C.7.6.16.2.2) of
+    a multi-frame object calls them; 0 where not told."""
     names = ("AcquisitionNumber", "TemporalPositionIdentifier")
-    return tuple(number(header, name) or 0.0 for name in names)
+    told = tuple(number(header, name) or 0.0 for name in names)
+    if content is None:
+        return told
+    frame_names = ("FrameAcquisitionNumber", "TemporalPositionIndex")
+    return told + tuple(number(content, name) or 0.0 for name in frame_names)

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.uid import EnhancedCTImageStorage, generate_uid
 
+from dicom_node.pixels import ct
 from dicom_node.pixels.select import read_study
 from dicom_node.pixels.slices import evenly_placed
 from dicom_node.records import StudyRead
-from tests.support.pixel_objects import ct_slice, encoder, save
+from tests.support.pixel_objects import base, ct_slice, encoder, put_pixels, save
+
+
+def enhanced(places: Sequence[float], **shared_values: object) -> Dataset:
+    """One multi-frame object whose frames hold 10 HU per mm of their place; the scale is shared."""
+    ds = base(EnhancedCTImageStorage, "CT")
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    stored = np.stack([np.full((8, 8), 1024 + 10 * int(z), dtype=np.uint16) for z in places])
+    put_pixels(ds, stored, "MONOCHROME2", 12)
+    ds.NumberOfFrames = len(places)
+    scale, orientation, shared = Dataset(), Dataset(), Dataset()
+    scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = 1, -1024, "HU"
+    for name, value in shared_values.items():
+        setattr(scale, name, value)
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared.PixelValueTransformationSequence = [scale]
+    shared.PlaneOrientationSequence = [orientation]
+    ds.SharedFunctionalGroupsSequence = [shared]
+    ds.PerFrameFunctionalGroupsSequence = []
+    for z in places:
+        position, frame = Dataset(), Dataset()
+        position.ImagePositionPatient = [0, 0, z]
+        frame.PlanePositionSequence = [position]
+        ds.PerFrameFunctionalGroupsSequence.append(frame)
+    return ds
 
 
 def run(folder: Path, slices: int, *objects: Dataset) -> StudyRead:
@@ -84,3 +112,76 @@ def test_projections_are_no_slices(tmp_path: Path) -> None:
     projection = ct_slice(0, 0)
     projection.ImageType = ["DERIVED", "SECONDARY", "MIP"]
     assert [s.reason for s in run(tmp_path, 8, projection).skipped] == ["projection"]
+
+
+def numbered(z: float, value: int, instance: int, acquisition: int) -> Dataset:
+    ds = ct_slice(z, value)
+    ds.InstanceNumber, ds.AcquisitionNumber = instance, acquisition
+    return ds
+
+
+def test_step_and_shoot_with_one_duplicate_loses_only_that(tmp_path: Path) -> None:
+    objects = [numbered(5.0 * i, 2 * i, i + 1, i + 1) for i in range(12)]
+    read = run(tmp_path, 20, *objects, numbered(15.0, 6, 100, 4))
+    assert levels(read) == [2 * i for i in range(12)]
+    assert Counter(left.reason for left in read.skipped) == {"duplicate-slice": 1}
+
+
+def test_acquisitions_that_share_one_place_are_both_read(tmp_path: Path) -> None:
+    lower = [numbered(5.0 * i, 0, i, 1) for i in range(6)]
+    upper = [numbered(25 + 5.0 * i, 100, 50 + i, 2) for i in range(6)]
+    assert levels(run(tmp_path, 20, *lower, *upper)) == [0] * 6 + [100] * 5
+
+
+@pytest.mark.parametrize("name", ["TriggerTime", "ContentTime"])
+def test_phases_without_a_number_are_told_apart_by_time(tmp_path: Path, name: str) -> None:
+    objects = []
+    for i in range(6):
+        for phase in (0, 1):
+            ds = numbered(3.0 * i, 200 * phase, 2 * i + (phase if i % 2 else 1 - phase), 1)
+            setattr(ds, name, f"1200{10 * phase:02d}")
+            objects.append(ds)
+    read = run(tmp_path, 20, *objects)
+    assert levels(read) == [0] * 6
+    assert any(name in note for note in read.views[0].notes)
+
+
+def test_phases_of_a_multi_frame_object(tmp_path: Path) -> None:
+    order = [(z, phase if z % 20 else 1 - phase) for z in range(0, 60, 10) for phase in (0, 1)]
+    ds = enhanced([z for z, _ in order])
+    stored = [np.full((8, 8), 1024 + 500 * phase, dtype=np.uint16) for _, phase in order]
+    ds.PixelData = np.stack(stored).tobytes()
+    for group, (_, phase) in zip(ds.PerFrameFunctionalGroupsSequence, order, strict=True):
+        content = Dataset()
+        content.TemporalPositionIndex = phase + 1
+        group.FrameContentSequence = [content]
+    assert levels(run(tmp_path, 20, ds)) == [0] * 6
+
+
+def test_padding_is_air_and_a_flip_is_told(tmp_path: Path) -> None:
+    ds = ct_slice(0, 0)
+    stored = np.full((16, 16), 512, dtype=np.uint16)
+    stored[:, :8] = 4000
+    ds.PixelData = stored.tobytes()
+    ds.PixelPaddingValue = 4000
+    ds.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
+    (view,) = run(tmp_path, 1, ds).views
+    values = view.samples[0].values
+    assert (values[:, :8] == -1024).all()
+    assert (values[:, 8:] == 0).all()
+    assert any("other way" in note for note in view.notes)
+
+
+def test_objects_are_decoded_side_by_side_and_stay_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2, timeout=20)
+    real = ct._decoded_object
+
+    def together(group: Sequence[ct.Slice]) -> object:
+        both.wait()
+        return real(group)
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(ct, "_decoded_object", together)
+    assert levels(run(tmp_path, 20, *(ct_slice(z, 2 * z) for z in range(8)))) == [2 * z for z in range(8)]
