@@ -27,7 +27,7 @@ def raw_positions(loaded: Loaded) -> Positions | None:
     None where the groups are not there, or not written in items of known length that each tell both once:
     they are to be read as data sets then.
     """
-    element = loaded.header.get_item(_GROUPS, keep_deferred=True)
+    element: object = loaded.header.get_item(_GROUPS, keep_deferred=True)
     if not isinstance(element, RawDataElement) or not element.is_little_endian:
         return None
     data = element.value

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_node.pixels import levels
 from dicom_node.pixels.ground import load_header
@@ -21,7 +21,7 @@ MATRIX = np.random.default_rng(2).integers(0, 200, (128, 160, 3), dtype=np.uint8
     "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian]
 )
 @pytest.mark.parametrize("known", [True, False])
-def test_bytes_and_data_sets_tell_the_same(tmp_path: Path, syntax: str, known: bool) -> None:
+def test_bytes_and_data_sets_tell_the_same(tmp_path: Path, syntax: UID, known: bool) -> None:
     ds = slide(MATRIX, 32, 0.5, sparse=True)
     ds.file_meta.TransferSyntaxUID = syntax
     for item in ds.PerFrameFunctionalGroupsSequence:

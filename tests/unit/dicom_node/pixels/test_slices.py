@@ -14,7 +14,7 @@ from pydicom.uid import EnhancedCTImageStorage, generate_uid
 
 from dicom_node.pixels import ct
 from dicom_node.pixels.select import read_study
-from dicom_node.pixels.slices import evenly_placed
+from dicom_node.pixels.slices import Slice, evenly_placed
 from dicom_node.records import StudyRead
 from tests.support.pixel_objects import base, ct_slice, encoder, put_pixels, save
 
@@ -178,7 +178,7 @@ def test_objects_are_decoded_side_by_side_and_stay_in_order(
     both = threading.Barrier(2, timeout=20)
     real = ct._decoded_object
 
-    def together(group: Sequence[ct.Slice]) -> object:
+    def together(group: Sequence[Slice]) -> object:
         both.wait()
         return real(group)
 
