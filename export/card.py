@@ -173,14 +173,14 @@ _SCOPE = f"""\
 Two questions are asked of what the encoder sees before its projection: how far is it from the training
 data, and does it look like one of the kinds of stranger that were shown when the bundle was made (other
 modalities, images of which nothing is left to see, pages, noise; none of them from the images measured
-here). In scope is what lies within {WIDER:g} times the distance of the calibration split and looks less
-than e^{LIKELIER:g} times likelier a stranger; at the least {100 * KEPT:g} % of the calibration split, as it
-is and as another hospital would have made it. In doubt it is in scope, for a wrong refusal loses the
+here). In scope is what lies within {WIDER:g} times the distance of the calibration split and has log odds of
+being a stranger of {LIKELIER:g} at most; at the least {100 * KEPT:g} % of the calibration split, as it is and
+as another hospital would have made it. A wrong refusal loses the
 findings: an image turned, or with bright and dark exchanged, is not meant to be refused. Kept: part of the
 held-out split that is in scope; it is of the hospitals that were trained on, and of others less is kept
 (`tests/benchmarks/bench_scope.py --cross` fits on one and tells). Refused: part of images of other body
 parts (limb radiographs, head CT) that is out of scope. None of them was trained on, but they are no
-untouched test: earlier versions of the scope were measured with them several times, and the twelve CT
+untouched test: both limits were set when they had been measured, and the twelve CT
 slices of TCIA were looked at when the limit of distance was first widened. Not measured: for that modality
 there are no real strangers. All are single slices and tiles. The node takes a quantile over the samples of
 a view: for series and slides put together from val, the table above tells how many are out of scope; for

@@ -31,14 +31,15 @@ PENALTY = 3e-2
 """Of squared weights, in units of the mean cross entropy; features have unit deviation. Large, so that
 no small trait of the training hospitals counts: with 3e-4 the films of a hospital left out looked strange."""
 STEPS = 60
-LIKELIER = 2.0
-"""Log odds up to which an input is in scope: what is refused looks more than seven times (e^2) likelier a
-stranger than not. A quantile of the training hospitals' own odds, far below 0, refused most of a hospital
-left out. In doubt an input is kept, for a wrong refusal loses the findings."""
-WIDER = 3.0
+LIKELIER = -2.0
+"""Log odds up to which an input is in scope: it looks more than seven times (e^2) likelier one of the
+encoder's own than a stranger. With 2 instead, and thrice the distance, nine of ten limbs and heads passed; a
+quantile of the training hospitals' own odds (-4 to -3) refused most films of a hospital left out. Set between
+the two, when limbs and heads had been measured: their figures are no untouched test."""
+WIDER = 1.5
 """How many times further than calibration data an input may lie: alterations do not reach all that other
-hospitals do. (1.5 times held eleven of twelve CT slices of other scanners, data/ct/tcia_slices, which were
-looked at for it.)"""
+hospitals do. It held eleven of twelve CT slices of other scanners (data/ct/tcia_slices), which were looked at
+for it."""
 ALIKE = 0.97
 """Part of the calibration data that sets the unit of distance."""
 KEPT = 0.98
@@ -91,8 +92,8 @@ def fit_signature(
 def entry_of(calib: NDArray[np.float32], signature: Signature, view_quantile: float = 0.5) -> ScopeEntry:
     """The scale of both questions, and the threshold, from signatures (N, K) of the calibration split.
 
-    In scope is what lies within WIDER times the distance of calibration data and looks less than e^LIKELIER
-    times likelier a stranger; never less than KEPT of the calibration data.
+    In scope is what lies within WIDER times the distance of calibration data and has log odds of being a
+    stranger of LIKELIER at most; never less than KEPT of the calibration data.
     """
     likeness = Likeness(kinds=signature.kinds, distance_limit=1.0, limit=0.0, scale=1.0)
     draft = ScopeEntry(
