@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
     CTImageStorage,
+    EnhancedCTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     OphthalmicPhotography8BitImageStorage,
@@ -101,6 +102,30 @@ def ct_slice(z: float, value: int, series: str = SERIES, size: int = 16) -> Data
     ds.RescaleSlope, ds.RescaleIntercept = 2, -1024
     stored = np.full((size, size), (value + 1024) // 2, dtype=np.uint16)
     return put_pixels(ds, stored, "MONOCHROME2", 12)
+
+
+def enhanced_ct(places: Sequence[float], **shared_values: object) -> Dataset:
+    """One multi-frame object whose frames hold 10 HU per mm of their place; the scale is shared."""
+    ds = base(EnhancedCTImageStorage, "CT")
+    ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    stored = np.stack([np.full((8, 8), 1024 + 10 * int(z), dtype=np.uint16) for z in places])
+    put_pixels(ds, stored, "MONOCHROME2", 12)
+    ds.NumberOfFrames = len(places)
+    scale, orientation, shared = Dataset(), Dataset(), Dataset()
+    scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = 1, -1024, "HU"
+    for name, value in shared_values.items():
+        setattr(scale, name, value)
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared.PixelValueTransformationSequence = [scale]
+    shared.PlaneOrientationSequence = [orientation]
+    ds.SharedFunctionalGroupsSequence = [shared]
+    ds.PerFrameFunctionalGroupsSequence = []
+    for z in places:
+        position, frame = Dataset(), Dataset()
+        position.ImagePositionPatient = [0, 0, z]
+        frame.PlanePositionSequence = [position]
+        ds.PerFrameFunctionalGroupsSequence.append(frame)
+    return ds
 
 
 def channel(code: tuple[str, str], unit: str = "uV", sensitivity: float = 1.0) -> Dataset:

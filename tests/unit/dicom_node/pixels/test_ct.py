@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import EnhancedCTImageStorage
 
 from dicom_node.errors import BundleFormatError
 from dicom_node.pixels.headers import walk
 from dicom_node.pixels.select import read_study
 from dicom_node.records import Box, StudyRead
-from tests.support.pixel_objects import SAMPLES, base, ct_slice, encoder, put_pixels, save
+from tests.support.pixel_objects import SAMPLES, ct_slice, encoder, enhanced_ct, save
 
 
 def run(folder: Path, slices: int, *objects: Dataset) -> StudyRead:
@@ -140,32 +138,8 @@ def test_a_bundle_without_a_number_of_slices_is_refused(tmp_path: Path) -> None:
         read_study([save(ct_slice(0, 0), tmp_path)], {"ct": encoder("ct", slices=1.5)})
 
 
-def enhanced(places: Sequence[float], **shared_values: object) -> Dataset:
-    """One multi-frame object whose frames hold 10 HU per mm of their place; the scale is shared."""
-    ds = base(EnhancedCTImageStorage, "CT")
-    ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    stored = np.stack([np.full((8, 8), 1024 + 10 * int(z), dtype=np.uint16) for z in places])
-    put_pixels(ds, stored, "MONOCHROME2", 12)
-    ds.NumberOfFrames = len(places)
-    scale, orientation, shared = Dataset(), Dataset(), Dataset()
-    scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = 1, -1024, "HU"
-    for name, value in shared_values.items():
-        setattr(scale, name, value)
-    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    shared.PixelValueTransformationSequence = [scale]
-    shared.PlaneOrientationSequence = [orientation]
-    ds.SharedFunctionalGroupsSequence = [shared]
-    ds.PerFrameFunctionalGroupsSequence = []
-    for z in places:
-        position, frame = Dataset(), Dataset()
-        position.ImagePositionPatient = [0, 0, z]
-        frame.PlanePositionSequence = [position]
-        ds.PerFrameFunctionalGroupsSequence.append(frame)
-    return ds
-
-
 def test_a_multi_frame_object_is_a_series(tmp_path: Path) -> None:
-    read = run(tmp_path, 8, enhanced([20, 0, 10]))
+    read = run(tmp_path, 8, enhanced_ct([20, 0, 10]))
     assert levels(read) == [0, 100, 200]
     assert [s.frame for s in read.views[0].sources] == [2, 3, 1]
     assert [s.source.frame for s in read.views[0].samples] == [2, 3, 1]
@@ -173,14 +147,14 @@ def test_a_multi_frame_object_is_a_series(tmp_path: Path) -> None:
 
 
 def test_frames_of_a_multi_frame_object_are_sampled(tmp_path: Path) -> None:
-    read = run(tmp_path, 2, enhanced(range(8)))
+    read = run(tmp_path, 2, enhanced_ct(range(8)))
     assert levels(read) == [20, 60]
     assert read.skipped == (), "the object was used"
     assert "2 of 8" in read.views[0].notes[0]
 
 
 def test_several_multi_frame_objects_are_one_series(tmp_path: Path) -> None:
-    assert levels(run(tmp_path, 8, enhanced([20, 30]), enhanced([0, 10]))) == [0, 100, 200, 300]
+    assert levels(run(tmp_path, 8, enhanced_ct([20, 30]), enhanced_ct([0, 10]))) == [0, 100, 200, 300]
 
 
 def test_multi_frame_objects_that_are_refused(tmp_path: Path) -> None:
@@ -189,11 +163,11 @@ def test_multi_frame_objects_that_are_refused(tmp_path: Path) -> None:
         assert read.views == ()
         return read.skipped[0].reason
 
-    assert reason(enhanced([0, 10], RescaleType="US")) == "not-hounsfield"
-    placeless = enhanced([0, 10])
+    assert reason(enhanced_ct([0, 10], RescaleType="US")) == "not-hounsfield"
+    placeless = enhanced_ct([0, 10])
     del placeless.PerFrameFunctionalGroupsSequence
     assert reason(placeless) == "multi-frame"
-    cut = enhanced([0, 10])
+    cut = enhanced_ct([0, 10])
     cut.PixelData = cut.PixelData[:10]
     assert reason(cut) == "broken-pixels"
 

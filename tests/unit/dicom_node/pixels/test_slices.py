@@ -10,37 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import EnhancedCTImageStorage, generate_uid
+from pydicom.uid import generate_uid
 
 from dicom_node.pixels import ct
 from dicom_node.pixels.select import read_study
 from dicom_node.pixels.slices import Slice, evenly_placed
 from dicom_node.records import StudyRead
-from tests.support.pixel_objects import base, ct_slice, encoder, put_pixels, save
-
-
-def enhanced(places: Sequence[float], **shared_values: object) -> Dataset:
-    """One multi-frame object whose frames hold 10 HU per mm of their place; the scale is shared."""
-    ds = base(EnhancedCTImageStorage, "CT")
-    ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    stored = np.stack([np.full((8, 8), 1024 + 10 * int(z), dtype=np.uint16) for z in places])
-    put_pixels(ds, stored, "MONOCHROME2", 12)
-    ds.NumberOfFrames = len(places)
-    scale, orientation, shared = Dataset(), Dataset(), Dataset()
-    scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = 1, -1024, "HU"
-    for name, value in shared_values.items():
-        setattr(scale, name, value)
-    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    shared.PixelValueTransformationSequence = [scale]
-    shared.PlaneOrientationSequence = [orientation]
-    ds.SharedFunctionalGroupsSequence = [shared]
-    ds.PerFrameFunctionalGroupsSequence = []
-    for z in places:
-        position, frame = Dataset(), Dataset()
-        position.ImagePositionPatient = [0, 0, z]
-        frame.PlanePositionSequence = [position]
-        ds.PerFrameFunctionalGroupsSequence.append(frame)
-    return ds
+from tests.support.pixel_objects import ct_slice, encoder, enhanced_ct, save
 
 
 def run(folder: Path, slices: int, *objects: Dataset) -> StudyRead:
@@ -148,7 +124,7 @@ def test_phases_without_a_number_are_told_apart_by_time(tmp_path: Path, name: st
 
 def test_phases_of_a_multi_frame_object(tmp_path: Path) -> None:
     order = [(z, phase if z % 20 else 1 - phase) for z in range(0, 60, 10) for phase in (0, 1)]
-    ds = enhanced([z for z, _ in order])
+    ds = enhanced_ct([z for z, _ in order])
     stored = [np.full((8, 8), 1024 + 500 * phase, dtype=np.uint16) for _, phase in order]
     ds.PixelData = np.stack(stored).tobytes()
     for group, (_, phase) in zip(ds.PerFrameFunctionalGroupsSequence, order, strict=True):
