@@ -166,40 +166,28 @@ class DecoderPool:
         with self._free:
             child, used = self._take()
             try:
-                child.await_ready()
-                pixels = child.ask(coded, halvings, self._seconds)
+                return self._ask(child, coded, halvings)
             except TimeoutError:
-                child.end()
                 raise UnreadableObjectError(
                     "decoder-hung", f"Its pixel data were not decoded within {self._seconds:g} s."
                 ) from None
-            except _EndedError:
-                child.end()
-                if used:  # it may have ended while it was idle: the frame deserves a fresh one
-                    return self._once_more(coded, halvings)
+            except (_EndedError, DecoderUnavailableError) as error:
+                if not used:
+                    raise (_died() if isinstance(error, _EndedError) else error) from None
+            # It may have ended while it was idle: the frame deserves a fresh one.
+            try:
+                return self._ask(_Child(self._megabytes, self._seconds), coded, halvings)
+            except (_EndedError, TimeoutError):
                 raise _died() from None
-            except InputError:
-                self._give(child)
-                raise
-            except DecoderUnavailableError:
-                child.end()
-                if used:
-                    return self._once_more(coded, halvings)
-                raise
-            except BaseException:
-                child.end()
-                raise
-            self._give(child)
-            return pixels
 
-    def _once_more(self, coded: Coded, halvings: int) -> Pixels:
-        child = _Child(self._megabytes, self._seconds)
+    def _ask(self, child: _Child, coded: Coded, halvings: int) -> Pixels:
+        """The answer of a child, which is idle again afterwards, or ended where it gave none."""
         try:
             child.await_ready()
             pixels = child.ask(coded, halvings, self._seconds)
-        except (_EndedError, TimeoutError):
-            child.end()
-            raise _died() from None
+        except InputError:
+            self._give(child)
+            raise
         except BaseException:
             child.end()
             raise

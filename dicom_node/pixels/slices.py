@@ -166,7 +166,7 @@ def evenly_placed(positions: Sequence[float], wanted: int) -> list[int]:
     low, high = positions[0], positions[-1]
     middles = low + (np.arange(wanted) + 0.5) * (high - low) / wanted
     nearest = {int(np.argmin(np.abs(np.asarray(positions) - middle))) for middle in middles}
-    rest = [index for index in evenly(len(positions), len(positions)) if index not in nearest]
+    rest = [index for index in range(len(positions)) if index not in nearest]
     return sorted([*nearest, *(rest[i] for i in evenly(len(rest), wanted - len(nearest)))])
 
 
