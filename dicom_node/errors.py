@@ -10,7 +10,9 @@
     │   ├── NotDicomError           not a DICOM file at all
     │   ├── UnsupportedObjectError  DICOM, but no reader for this SOP class or image type
     │   ├── UnreadableObjectError   a reader exists, but the object is broken or lacks what it must have
-    │   └── OutOfScopeError         readable, but not what the encoder was made for
+    │   ├── OutOfScopeError         readable, but not what the encoder was made for
+    │   └── QuestionError           a question to the archive that cannot be answered as it was asked
+    ├── DecoderUnavailableError     this machine cannot decode now, whatever the object: try again later
     ├── InferenceError              an encoder could not be run
     ├── ReportError                 facts that cannot be told as a standard SR
     ├── StorageError                spool or database
@@ -80,6 +82,19 @@ class UnreadableObjectError(InputError):
 
 class OutOfScopeError(InputError):
     """Readable, but not what the encoder was made for."""
+
+
+class QuestionError(InputError):
+    """A question that cannot be answered as it was asked. The message says how to ask instead; it never quotes
+    the question, which may hold a name: `span` tells where in it the trouble lies (start, end), if anywhere."""
+
+    def __init__(self, reason: str, message: str, span: tuple[int, int] | None = None) -> None:
+        super().__init__(reason, message)
+        self.span = span
+
+
+class DecoderUnavailableError(M3BindError):
+    """This machine cannot decode now, whatever the object: no memory, or no process can be started."""
 
 
 class InferenceError(M3BindError):
