@@ -26,14 +26,15 @@ PARSE_ERRORS: tuple[type[Exception], ...] = (
     EOFError,
     InvalidDicomError,
     LookupError,
-    MemoryError,
     RuntimeError,  # NotImplementedError and RecursionError too
     TypeError,
     ValueError,
     struct.error,
     zlib.error,
 )
-"""What pydicom and the codecs raise on broken input; and OSError, see `parsing`."""
+"""What pydicom and the codecs raise on broken input; and OSError and MemoryError, see `parsing`."""
+
+TOO_LARGE = "It needs more memory than is left: give the node more, or fewer workers. A small file that does is broken."
 
 
 class _Quiet:
@@ -80,7 +81,8 @@ def parsing(reason: str, message: str) -> Iterator[None]:
     """Turn whatever pydicom or a codec raises on broken input into UnreadableObjectError, quietly.
 
     An OSError with a number comes from the file system and passes through; those without are pydicom's and
-    Pillow's way of telling broken content. The cause is not chained: its text may quote values.
+    Pillow's way of telling broken content. A MemoryError says nothing of the content but that it is too large
+    (`too-large`). The cause is not chained: its text may quote values.
     """
     try:
         with quiet:
@@ -91,5 +93,7 @@ def parsing(reason: str, message: str) -> Iterator[None]:
         if error.errno is not None:
             raise
         raise UnreadableObjectError(reason, message) from None
+    except MemoryError:
+        raise UnreadableObjectError("too-large", TOO_LARGE) from None
     except PARSE_ERRORS:
         raise UnreadableObjectError(reason, message) from None

@@ -22,7 +22,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_node.errors import M3BindError, UnreadableObjectError, UnsupportedObjectError
+from dicom_node.errors import DecoderUnavailableError as DecoderUnavailableError  # told with `decode`
+from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.decoders.by_pydicom import ByPydicom, plugins
 from dicom_node.pixels.decoders.coded import Coded, Decoder, Pixels, halved, shrink
 from dicom_node.pixels.decoders.dct import Dct
@@ -32,10 +33,6 @@ from dicom_node.pixels.decoders.jpeg2000 import Jpeg2000
 from dicom_node.pixels.decoders.jpeg_lossless import JpegLossless
 from dicom_node.pixels.decoders.jpegls import JpegLs
 from dicom_node.pixels.decoders.rle import Rle
-
-
-class DecoderUnavailableError(M3BindError):
-    """This machine cannot decode now, whatever the object: no memory, or no process can be started."""
 
 
 FrameDecoder = Callable[[Coded, int], Pixels]

@@ -6,7 +6,8 @@ import warnings
 
 import pytest
 
-from dicom_node.pixels.quiet import quiet
+from dicom_node.errors import UnreadableObjectError
+from dicom_node.pixels.quiet import parsing, quiet
 
 
 def test_remarks_of_pydicom_are_not_heard_inside(caplog: pytest.LogCaptureFixture) -> None:
@@ -54,3 +55,18 @@ def test_threads_that_leave_out_of_order() -> None:
         thread.join(10)
     assert first_out.is_set()
     assert list(warnings.filters) == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(ValueError("x"), "broken-header"), (OSError("x"), "broken-header"), (MemoryError(), "too-large")],
+)
+def test_what_goes_wrong_in_parsing_becomes_a_refusal(fault: Exception, reason: str) -> None:
+    with pytest.raises(UnreadableObjectError) as caught, parsing("broken-header", "It cannot be parsed."):
+        raise fault
+    assert caught.value.reason == reason
+
+
+def test_what_the_file_system_says_passes_through() -> None:
+    with pytest.raises(OSError, match="gone"), parsing("broken-header", "It cannot be parsed."):
+        raise OSError(2, "gone")
