@@ -34,7 +34,7 @@ PARSE_ERRORS: tuple[type[Exception], ...] = (
 )
 """What pydicom and the codecs raise on broken input; and OSError and MemoryError, see `parsing`."""
 
-TOO_LARGE = "It needs more memory than is left: give the node more, or fewer workers. A small file that does is broken."
+TOO_LARGE = "It needs more memory than is left: give the node more, or fewer workers. A small file is broken."
 
 
 class _Quiet:

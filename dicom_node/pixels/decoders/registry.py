@@ -34,7 +34,6 @@ from dicom_node.pixels.decoders.jpeg_lossless import JpegLossless
 from dicom_node.pixels.decoders.jpegls import JpegLs
 from dicom_node.pixels.decoders.rle import Rle
 
-
 FrameDecoder = Callable[[Coded, int], Pixels]
 """`decode_here`, or a pool of children (`dicom_node/pixels/contained.py`)."""
 
