@@ -14,7 +14,6 @@ from export.measure import FindingFigures, ScopeFigures, SilentFigures
 from export.operating import Kind, load_kinds
 from export.parity import Parity
 from export.reliability import LEAST_IN_BIN, MOST_BINS, TARGET
-from export.scope import KEPT, LIKELIER, WIDER
 from m3bind.config import Recipe
 from m3bind.data.sources import LICENCES, ORIGINS
 
@@ -97,6 +96,8 @@ def model_card(facts: CardFacts) -> str:
         tables.silent_table(facts.silent),
         "## Out of scope",
         _SCOPE,
+        tables.limits_table(readers),
+        _SCOPE_MEASURED,
         tables.scope_table(facts.scope),
         "## Limits",
         "\n".join(f"- {limit}" for limit in LIMITS),
@@ -169,22 +170,25 @@ _SILENT = """\
 The encoders know these from their captions, and search finds them; no code says what they are, so nothing
 is reported of them. The figures are of val, as above."""
 
-_SCOPE = f"""\
+_SCOPE = """\
 Two questions are asked of what the encoder sees before its projection: how far is it from the training
 data, and does it look like one of the kinds of stranger that were shown when the bundle was made (other
 modalities, images of which nothing is left to see, pages, noise; none of them from the images measured
-here). In scope is what lies within {WIDER:g} times the distance of the calibration split and has log odds of
-being a stranger of {LIKELIER:g} at most; at the least {100 * KEPT:g} % of the calibration split, as it is and
-as another hospital would have made it. A wrong refusal loses the
-findings: an image turned, or with bright and dark exchanged, is not meant to be refused. Kept: part of the
-held-out split that is in scope; it is of the hospitals that were trained on, and of others less is kept
+here). A sample is in scope up to so many times the distance of 97 % of the calibration split (as it is,
+and as another hospital would have made it), and up to so high log odds of being a stranger; where that kept
+less of the calibration split than the least, both limits are raised alike. A view is in scope when so large
+a part of its samples is: a slide half of whose tissue is known, a series with lungs in a third of it."""
+
+_SCOPE_MEASURED = """\
+A wrong refusal loses the findings: an image turned, or with bright and dark exchanged, is not meant to be
+refused. Kept: part of the held-out split that is in scope; it is of the hospitals that were trained on, and of others less is kept
 (`tests/benchmarks/bench_scope.py --cross` fits on one and tells). Refused: part of images of other body
 parts (limb radiographs, head CT) that is out of scope. None of them was trained on, but they are no
-untouched test: both limits were set when they had been measured, and the twelve CT
-slices of TCIA were looked at when the limit of distance was first widened. Not measured: for that modality
-there are no real strangers. All are single slices and tiles. The node takes a quantile over the samples of
-a view: for series and slides put together from val, the table above tells how many are out of scope; for
-real ones it is not known."""
+untouched test: the limits were set when they had been measured, and the twelve CT slices of TCIA and a slide
+of skin, which must be refused, were looked at for the limits of distance. Not measured: for that modality
+there are no real strangers. All are single slices and tiles, of which fewer are kept than of views: for
+series and slides put together from val, the table above tells how many are out of scope; for real ones it is
+not known."""
 
 _SPLITS = """\
 Training, calib and val share no unit. The unit is what a set allows to tell, and that is not everywhere a

@@ -11,6 +11,7 @@ from export.dicom import SliceFigures
 from export.measure import FindingFigures, ScopeFigures, SilentFigures
 from export.parity import Parity
 from export.said import Rate
+from export.scope import rule_of
 from m3bind.data.catalogue import illnesses_of
 from m3bind.metrics import Estimate
 
@@ -167,6 +168,20 @@ def silent_table(figures: Sequence[SilentFigures]) -> str:
         control = "-" if each.control is None else _estimate(each.control)
         n, positives = ("-", "-") if each.auc is None else (str(each.auc.n), str(each.auc.positives))
         rows.append(f"| {each.name} `{each.id}` | {n} | {positives} | {auc} | {control} | {each.why} |")
+    return "\n".join(rows)
+
+
+def limits_table(readers: Mapping[str, str]) -> str:
+    """One row for each modality, by its reader: the rule that its scope was sealed by."""
+    rows = [
+        "| modality | times the distance | log odds | kept of calibration data, least | part of a view |",
+        "|---|---|---|---|---|",
+    ]
+    for modality, reader in readers.items():
+        rule = rule_of(reader)
+        rows.append(
+            f"| {modality} | {rule.wider:g} | {rule.likelier:g} | {rule.kept:g} | {rule.view_quantile:g} |"
+        )
     return "\n".join(rows)
 
 

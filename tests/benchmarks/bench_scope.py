@@ -42,7 +42,7 @@ from dicom_node.inference.protocol import IMAGE_INPUT, Runner
 from dicom_node.pixels.ops import Patch, compile_operations
 from export.encode import spread
 from export.other_machines import other_machine
-from export.scope import entry_of, fit_signature
+from export.scope import entry_of, fit_signature, rule_of
 from export.scope_data import strangers_to
 from export.signature import FEATURES
 from export.strangers import as_read
@@ -181,7 +181,7 @@ def crossed(bundle: Bundle, modality: str) -> Iterator[Row]:
         strange, kept = features([each.patch for each in made])
         signature = fit_signature(both(own), strange, [made[index].kind for index in kept])
         calib = signature.linear(both(spread(_of(one, modality, "calib"), HELD_OUT)))
-        statistics = ScopeStatistics.of(entry_of(calib, signature))
+        statistics = ScopeStatistics.of(entry_of(calib, signature, rule_of(encoder.reader)))
         for other in DATA[modality]:
             found, _ = features(e.load() for e in spread(_of(other, modality, "val"), HELD_OUT))
             scores = sample_scores(signature.linear(found), statistics)

@@ -4,9 +4,16 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 
 from dicom_node.bundle.catalogue import ScopeEntry
-from dicom_node.findings.scope import ScopeStatistics, distances, judge_scope, likenesses, sample_scores
+from dicom_node.findings.scope import (
+    ScopeStatistics,
+    distances,
+    judge_scope,
+    likenesses,
+    sample_scores,
+    view_score,
+)
 from dicom_node.records import ViewVectors
-from export.scope import ALIKE, KEPT, LIKELIER, PARTS, WIDER, Signature, entry_of, fit_signature
+from export.scope import ALIKE, PARTS, RULES, Rule, Signature, entry_of, fit_signature, rule_of
 
 pytestmark = pytest.mark.train
 
@@ -31,10 +38,13 @@ def strange(n: int, seed: int, kind: int) -> np.ndarray:
     return out
 
 
-def fitted() -> tuple[Signature, ScopeEntry]:
+PLAIN = Rule()
+
+
+def fitted(rule: Rule = PLAIN) -> tuple[Signature, ScopeEntry]:
     strangers = np.concatenate([strange(150, 3, 7), strange(150, 4, 31)])
     signature = fit_signature(home(400, 1), strangers, ["paper"] * 150 + ["noise"] * 150)
-    return signature, entry_of(signature.linear(home(300, 2)), signature)
+    return signature, entry_of(signature.linear(home(300, 2)), signature, rule)
 
 
 def test_training_data_have_covariance_one_in_the_part_that_distance_measures() -> None:
@@ -72,33 +82,76 @@ def test_what_is_unlike_every_kind_that_was_shown_is_far_all_the_same() -> None:
 
 def test_what_is_clearly_likelier_at_home_is_kept_however_the_calibration_data_lie() -> None:
     """A quantile of the training hospitals' own odds refused most of a hospital that was left out."""
+    limit = PLAIN.likelier
     signature, entry = fitted()
     known = ScopeStatistics.of(entry)
     assert entry.likeness is not None
-    assert entry.likeness.limit == LIKELIER
+    assert entry.likeness.limit == limit
     assert entry.threshold == 1.0
-    odds = np.log(np.full(2, 0.5)) + np.array([[LIKELIER - 1], [LIKELIER - 0.01], [LIKELIER + 0.01]])
+    wanted = [limit - 1, limit - 0.01, limit + 0.01]
+    odds = np.log(np.full(2, 0.5)) + np.array(wanted)[:, None]
     rows = np.concatenate([np.zeros((3, PARTS)), odds], axis=1).astype(np.float32)
-    np.testing.assert_allclose(
-        likenesses(rows, known), [LIKELIER - 1, LIKELIER - 0.01, LIKELIER + 0.01], atol=1e-5
-    )
-    assert (likenesses(signature.linear(home(300, 2)), known) < LIKELIER).mean() >= KEPT
+    np.testing.assert_allclose(likenesses(rows, known), wanted, atol=1e-5)
+    assert (likenesses(signature.linear(home(300, 2)), known) < limit).mean() >= PLAIN.kept
     assert (sample_scores(rows, known) <= known.threshold).tolist() == [True, True, False]
 
 
-def test_the_distance_may_be_several_times_that_of_calibration_data() -> None:
-    signature, entry = fitted()
+def test_the_limits_are_the_rules() -> None:
+    signature, entry = fitted(Rule(wider=2.5, likelier=-3.0, view_quantile=0.2))
     assert entry.likeness is not None
     far = distances(signature.linear(home(300, 2)), ScopeStatistics.of(entry))
-    assert entry.likeness.distance_limit == pytest.approx(WIDER * np.quantile(far, ALIKE), rel=1e-3)
+    assert entry.likeness.distance_limit == pytest.approx(2.5 * np.quantile(far, ALIKE), rel=1e-3)
+    assert entry.likeness.limit == -3.0
+    assert entry.view_quantile == 0.2
 
 
-def test_data_hard_to_tell_from_strangers_are_kept_all_the_same() -> None:
+@pytest.mark.parametrize("kept", [0.98, 0.9])
+def test_data_hard_to_tell_from_strangers_are_kept_all_the_same(kept: float) -> None:
     signature, _ = fitted()
     calib = signature.linear(np.concatenate([home(100, 2), strange(20, 6, 7)]))
-    known = ScopeStatistics.of(entry_of(calib, signature))
+    known = ScopeStatistics.of(entry_of(calib, signature, Rule(kept=kept)))
     assert known.threshold > 1.0
-    assert (sample_scores(calib, known) <= known.threshold).mean() == pytest.approx(KEPT, abs=0.01)
+    assert (sample_scores(calib, known) <= known.threshold).mean() == pytest.approx(kept, abs=0.01)
+
+
+def test_every_reader_has_a_rule() -> None:
+    assert set(RULES) <= {"radiograph", "ct", "retina", "ecg", "slide"}
+    assert rule_of("retina") == rule_of("a reader to come") == PLAIN
+
+
+def at(reader: str, *units: float) -> tuple[float, float]:
+    """Score and threshold, by a reader's rule, of a view whose samples lie so many times as far as calibration
+    data do (`ALIKE` of them), and look like no stranger."""
+    signature, entry = fitted(rule_of(reader))
+    known = ScopeStatistics.of(entry)
+    unit = float(np.quantile(distances(signature.linear(home(300, 2)), known), ALIKE))
+    rows = np.full((len(units), known.width), -9.0, dtype=np.float32)
+    rows[:, :PARTS] = 0.0
+    rows[:, 0] = np.array(units) * unit
+    return view_score(rows, known), known.threshold
+
+
+def test_a_slide_of_another_tissue_is_refused_where_a_slice_of_another_scanner_is_kept() -> None:
+    """The tiles of skin that shipped bundles are tried with lie 1.1 to 1.6 units out, slices of other scanners
+    up to 1.3; what is held out at 0.6."""
+    score, threshold = at("slide", 1.1, 1.2, 1.3, 1.4)
+    assert score > 1.1 * threshold
+    for reader in ("ct", "radiograph"):
+        score, threshold = at(reader, 1.1, 1.2, 1.3, 1.3)
+        assert score < 0.9 * threshold
+    score, threshold = at("slide", 0.5, 0.6, 0.7)
+    assert score < 0.75 * threshold
+
+
+def test_a_third_of_a_series_but_half_of_a_slide_must_be_known() -> None:
+    for reader, known, wanted in (
+        ("ct", 9, True),
+        ("ct", 7, False),
+        ("slide", 13, True),
+        ("slide", 11, False),
+    ):
+        score, threshold = at(reader, *[0.5] * known, *[9.0] * (24 - known))
+        assert (score <= threshold) == wanted, (reader, known)
 
 
 def test_nothing_can_be_fitted_on_two() -> None:
