@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -28,6 +29,7 @@ from m3bind.config import BindRecipe
 from m3bind.data.batches import Sampler
 from m3bind.data.captions import Caption
 from m3bind.data.examples import Example
+from m3bind.data.groups import SHARED
 from m3bind.data.sides import ImageSide
 from m3bind.data.texts import TextBank
 from m3bind.held_out import HeldOut, rows_of
@@ -57,6 +59,12 @@ class Side:
     """Held-out images, their measure and their number, where the stage stops early."""
     balance: float = 0.0
     """How often rare findings are drawn, see `Sampler`."""
+
+    @cached_property
+    def of_groups(self) -> NDArray[np.int64]:
+        """Which of its captions every modality shares."""
+        shared = [any(i.startswith(SHARED) for i in c.states) for c in self.captions]
+        return np.flatnonzero(shared)
 
     def caption_indices(self) -> NDArray[np.int64]:
         """Its own captions in the bank."""
@@ -123,9 +131,10 @@ def close_side(side: Side) -> None:
 
 
 def shared_texts(sides: Mapping[str, Side], count: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Indices of at least `count` texts, as many of every modality."""
+    """Indices of at least `count` texts, as many of every modality, and one of each that all may use."""
     per = math.ceil(count / len(sides))
     drawn = [s.first_text + random.integers(0, len(s.captions), per) for s in sides.values()]
+    drawn += [s.first_text + random.choice(s.of_groups, 1) for s in sides.values() if len(s.of_groups)]
     return np.concatenate(drawn).astype(np.int64)
 
 
@@ -163,7 +172,7 @@ def _measure(sides: Mapping[str, Side], settings: BindRecipe, where: Workplace) 
 def _losses(
     sides: Mapping[str, Side], settings: BindRecipe, where: Workplace
 ) -> Callable[[np.random.Generator], dict[str, Tensor]]:
-    samplers = {m: Sampler(s.found, s.captions, s.balance) for m, s in sides.items()}
+    samplers = {m: Sampler(s.found, s.captions, s.balance, settings.common) for m, s in sides.items()}
     scale = math.exp(SCALE)
 
     def losses(random: np.random.Generator) -> dict[str, Tensor]:

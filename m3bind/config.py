@@ -153,6 +153,8 @@ class BindRecipe(StageRecipe):
     and its features are computed once."""
     shared_texts: int
     """Texts per step, drawn from all modalities, that every tower embeds."""
+    common: float = Field(default=0.0, ge=0, lt=1)
+    """Part of the images whose sentence is one that every modality shares ("no abnormality")."""
     weight: float
     """Lambda, before the alignment loss."""
     rank: int = Field(ge=0)
@@ -169,6 +171,8 @@ class DistilRecipe(StageRecipe):
     steps: int = Field(gt=0)
     images: int
     """Images per step and modality for the contrastive term."""
+    common: float = Field(default=0.0, ge=0, lt=1)
+    """As in stage 1."""
     contrastive_weight: float
     lr: float
 

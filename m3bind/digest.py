@@ -14,12 +14,15 @@ from typing import Any
 from safetensors.torch import save
 
 from m3bind.config import Recipe
-from m3bind.data.captions import training_captions
+from m3bind.data.captions import shared_captions, training_captions
 from m3bind.data.examples import examples
 from m3bind.towers.base import VisualTower
 
 PACKAGE = Path(__file__).parent
-CODE = ("bind.py", "distil.py", "loop.py", "losses.py", "pretrain.py", "data/*.py", "towers/*.py")
+CODE = (
+    *("bind.py", "checkpoint.py", "config.py", "distil.py", "held_out.py", "loop.py", "losses.py"),
+    *("pretrain.py", "stages.py", "team.py", "data/*.py", "towers/*.py"),
+)
 """What takes part in training, relative to this package."""
 
 
@@ -71,6 +74,7 @@ def bind_digest(recipe: Recipe, before: Path) -> str:
             **_common(recipe),
             "before": _weights(before),
             "data": {m: data_digest(recipe, m) for m in recipe.modalities},
+            "shared": {m: [[c.text, dict(c.states)] for c in shared_captions(m)] for m in recipe.modalities},
             "modalities": {m: part.model_dump(mode="json") for m, part in recipe.modalities.items()},
             "settings": recipe.bind.model_dump(mode="json"),
         }

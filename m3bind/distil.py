@@ -45,7 +45,7 @@ def _losses(
     taught: Taught,
 ) -> Callable[[np.random.Generator], dict[str, Tensor]]:
     told, mean = taught
-    samplers = {m: Sampler(s.found, s.captions, s.balance) for m, s in sides.items()}
+    samplers = {m: Sampler(s.found, s.captions, s.balance, settings.common) for m, s in sides.items()}
     scale = math.exp(SCALE)
 
     def losses(random: np.random.Generator) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m3bind.data.captions import Caption, label_matrix, prompts, relation, state_matrix
+from m3bind.data.captions import Caption, label_matrix, prompts, relation, stated
 from m3bind.data.catalogue import illnesses_of
 from m3bind.data.examples import Example
 from m3bind.data.texts import TextBank
@@ -39,8 +39,7 @@ class HeldOut:
                 texts += side
             self._findings.append((sides[0], sides[1], column))
         self._prompts = TextBank(texts, text) if texts else None
-        states = state_matrix(captions, list(found[0].labels))
-        rows = label_matrix([e.labels for e in found], list(found[0].labels))
+        _, rows, states = stated(modality, [e.labels for e in found], captions)
         self._relation = torch.from_numpy(relation(rows, states))
 
     def macro_auc(self, images: Tensor, text: TextTowerBase) -> float:

@@ -35,7 +35,7 @@ from m3bind.checkpoint import (
 )
 from m3bind.commit import commit_of_code
 from m3bind.config import Recipe, StopRecipe
-from m3bind.data.captions import Caption, training_captions
+from m3bind.data.captions import Caption, shared_captions, training_captions
 from m3bind.data.examples import Example, Split, examples
 from m3bind.data.features import seed_of
 from m3bind.data.sides import FixedFeatures, ImageSide, fix_features, image_side
@@ -203,7 +203,7 @@ def _sides(here: Site, before: str, stop: StopRecipe | None, live: bool) -> dict
     for pair in towers.values():
         for tower in pair:
             tower.to(here.team.device)
-    captions = {m: training_captions(m) for m in towers}
+    captions = {m: training_captions(m) + shared_captions(m) for m in towers}
     texts = [c.text for pool in captions.values() for c in pool]
     with workplace(here.recipe.machine, here.progress, here.team, None).cast():
         banks = banks_of(texts, {m: pair[1] for m, pair in towers.items()})

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_node.errors import ConfigError
 from m3bind.data.catalogue import FindingSpec, Labels, findings_of
+from m3bind.data.groups import NORMAL, SHARED, load_groups, shared_labels
 from m3bind.data.statements import report_statements
 
 UNKNOWN = -1
@@ -126,6 +128,37 @@ def training_captions(modality: str) -> tuple[Caption, ...]:
     known = {c.text for c in pool}
     said = report_statements() if modality == REPORTED else {}
     return pool + tuple(Caption(text, states) for text, states in said.items() if text not in known)
+
+
+def shared_captions(modality: str) -> tuple[Caption, ...]:
+    """Sentences that any modality may use, of the groups that this one can show (captions.toml, `shared`):
+    the very same texts in every modality. They name no kind of image, and state a group, not a finding."""
+    text = (resources.files("m3bind") / "data" / "captions.toml").read_text("utf-8")
+    raw: dict[str, dict[str, list[str]]] = tomllib.loads(text)["shared"]
+    own = {NORMAL, *(g.id for g in load_groups() if any(i.split(".")[0] == modality for i in g.findings))}
+    if strange := sorted(raw.keys() - {NORMAL, *(g.id for g in load_groups())}):
+        raise ConfigError(f"captions.toml: shared names {', '.join(strange)}, which groups.toml lacks.")
+    return tuple(
+        Caption(sentence, {f"{SHARED}{group}": int(side == "affirmed")})
+        for group, sides in raw.items()
+        if group in own
+        for side in ("affirmed", "negated")
+        for sentence in sides[side]
+    )
+
+
+def stated(
+    modality: str, found: Sequence[Labels], captions: Sequence[Caption]
+) -> tuple[int, NDArray[np.int8], NDArray[np.int8]]:
+    """Labels (N, F + G) of examples and statements (M, F + G) of captions over the same columns: the F
+    findings of the modality, and after them the G groups that the captions state. Returns F first."""
+    ids = [f.id for f in findings_of(modality)]
+    groups = sorted({i for c in captions for i in c.states if i.startswith(SHARED)})
+    told: Sequence[Labels] = found
+    if groups:
+        shared = shared_labels(modality, found)
+        told = [{**labels, **of} for labels, of in zip(found, shared, strict=True)]
+    return len(ids), label_matrix(told, [*ids, *groups]), state_matrix(captions, [*ids, *groups])
 
 
 def label_matrix(labels: Sequence[Labels], ids: Sequence[str]) -> NDArray[np.int8]:

@@ -1,69 +1,17 @@
-"""What images of different modalities can share: normality, or a group of findings (data/groups.toml)."""
+"""Which examples share a group, as a matrix (`m3bind/data/groups.py` says what a group is)."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from importlib import resources
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_node.errors import ConfigError
-from m3bind.data.catalogue import FindingSpec, Labels, illnesses_of, load_findings
+from m3bind.data.catalogue import illnesses_of
 from m3bind.data.examples import Example
+from m3bind.data.groups import NORMAL, Group, is_in, is_normal, load_groups
 
-NORMAL = "normal"
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Findings of several modalities that are one thing."""
-
-    id: str
-    name: str
-    findings: frozenset[str]
-
-
-def parse_groups(raw: dict[str, Any], known: Collection[str]) -> tuple[Group, ...]:
-    """The groups of groups.toml. Raises ConfigError for a finding that is not among `known`, or a group of
-    fewer than two modalities."""
-    groups = tuple(Group(g["id"], g["name"], frozenset(g["finding"])) for g in raw["group"])
-    for group in groups:
-        if strange := sorted(group.findings - frozenset(known)):
-            raise ConfigError(
-                f"groups.toml: {group.id} names {', '.join(strange)}, which no findings/*.toml has."
-            )
-        if len({i.split(".")[0] for i in group.findings}) < 2:
-            raise ConfigError(f"groups.toml: {group.id} lies in one modality only, so nothing can share it.")
-    return groups
-
-
-def load_groups() -> tuple[Group, ...]:
-    """data/groups.toml, checked against the findings."""
-    text = (resources.files("m3bind") / "data" / "groups.toml").read_text("utf-8")
-    return parse_groups(tomllib.loads(text), [f.id for f in load_findings()])
-
-
-def is_normal(illnesses: Sequence[FindingSpec], labels: Labels) -> bool | None:
-    """By the illnesses of a modality: False where one is present; True where every one is known to be absent,
-    or a general one is (who has any other has that one too); None where nobody knows."""
-    values = [labels.get(f.id) for f in illnesses]
-    if 1 in values:
-        return False
-    if any(f.general and labels.get(f.id) == 0 for f in illnesses):
-        return True
-    return None if None in values else True
-
-
-def is_in(group: Group, modality: str, labels: Labels) -> bool | None:
-    """Whether an example is in the group; None where its labels do not tell, or its modality has no such."""
-    values = [labels.get(i) for i in group.findings if i.split(".")[0] == modality]
-    if 1 in values:
-        return True
-    return None if not values or None in values else False
+__all__ = ["NORMAL", "Group", "is_in", "is_normal", "load_groups", "membership"]
 
 
 def membership(modality: str, found: Sequence[Example], groups: Sequence[Group]) -> NDArray[np.int8]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from m3bind.data.batches import Sampler
-from m3bind.data.captions import caption_pool
+from m3bind.data.captions import caption_pool, shared_captions
 from m3bind.data.catalogue import findings_of
 
 IDS = [f.id for f in findings_of("xray")]
@@ -73,3 +73,29 @@ def test_balance_shows_rare_findings_less_often(found):
     fewer_images, fewer_texts = seen(1.0)
     assert fewer_images < images
     assert fewer_texts < texts
+
+
+def test_a_part_of_the_images_brings_a_sentence_that_every_modality_shares(found):
+    pool = caption_pool("xray") + shared_captions("xray")
+    common = {i for i, c in enumerate(pool) if any(s.startswith("shared:") for s in c.states)}
+
+    def part(share):
+        sampler, random = Sampler(found, pool, common=share), np.random.default_rng(5)
+        batches = [sampler.batch(16, random) for _ in range(20)]
+        for batch in batches:
+            assert (batch.relation == 1).any(axis=1).all()
+            for column, text in enumerate(batch.texts):  # its truth is that of the labels
+                if pool[text].states == {"shared:oedema": 1}:
+                    told = [found[i].labels["xray.pulmonary_edema"] for i in batch.images]
+                    assert batch.relation[:, column].tolist() == told
+        return np.mean([len(common & set(b.texts.tolist())) / len(b.texts) for b in batches])
+
+    assert part(0.1) < 0.35 < part(0.8)
+
+
+def test_a_pool_without_shared_sentences_draws_what_it_always_drew(found):
+    pool = caption_pool("xray")
+    plain, asked = Sampler(found, pool), Sampler(found, pool, common=0.5)
+    one, other = (s.batch(16, np.random.default_rng(6)) for s in (plain, asked))
+    assert np.array_equal(one.images, other.images)
+    assert np.array_equal(one.texts, other.texts)

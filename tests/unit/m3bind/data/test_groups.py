@@ -3,8 +3,9 @@
 import pytest
 
 from dicom_node.errors import ConfigError
+from m3bind.data.captions import relation, shared_captions, stated
 from m3bind.data.catalogue import findings_of, illnesses_of
-from m3bind.evaluate.groups import Group, is_in, is_normal, load_groups, parse_groups
+from m3bind.data.groups import Group, is_in, is_normal, load_groups, parse_groups, shared_labels
 
 pytestmark = pytest.mark.train
 
@@ -44,3 +45,33 @@ def test_membership_is_known_present_absent_or_not_known():
     assert is_in(group, "ct", {"ct.tumour": 0, "ct.other": None}) is None
     assert is_in(group, "ct", {"ct.tumour": 0, "ct.other": 0}) is False
     assert is_in(group, "ecg", {"ecg.tumour": 1}) is None
+
+
+def test_an_example_has_the_groups_that_its_modality_can_show():
+    tumour, healthy = labelled("ct", malignant_tumour=1), labelled("ct")
+    told = shared_labels("ct", [tumour, healthy])
+    assert told[0] == {"shared:normal": 0, "shared:malignancy": 1, "shared:focal-lesion": 1}
+    assert told[1] == {"shared:normal": 1, "shared:malignancy": 0, "shared:focal-lesion": 0}
+
+
+def test_sentences_that_modalities_share_are_the_same_and_name_no_image():
+    ct, pathology, ecg = (
+        {c.text: dict(c.states) for c in shared_captions(m)} for m in ("ct", "pathology", "ecg")
+    )
+    assert ct["no malignancy"] == pathology["no malignancy"] == {"shared:malignancy": 0}
+    assert "no malignancy" not in ecg
+    assert ct["no abnormality"] == ecg["no abnormality"] == {"shared:normal": 1}
+    for text in {**ct, **pathology, **ecg}:
+        assert not {"ct", "ecg", "radiograph", "slide", "fundus"} & set(text.split())
+
+
+def test_a_shared_sentence_is_true_where_the_labels_say_so():
+    captions = shared_captions("ct")
+    labels = [labelled("ct", malignant_tumour=1), labelled("ct"), labelled("ct", malignant_tumour=None)]
+    findings, told, states = stated("ct", labels, captions)
+    assert findings == len(findings_of("ct"))
+    true = relation(told, states)
+    where = {c.text: i for i, c in enumerate(captions)}
+    assert true[:, where["cancer"]].tolist() == [1, 0, -1]
+    assert true[:, where["no cancer"]].tolist() == [0, 1, -1]
+    assert true[:, where["no abnormality"]].tolist() == [0, 1, -1]
