@@ -184,11 +184,11 @@ A wrong refusal loses the findings: an image turned, or with bright and dark exc
 refused. Kept: part of the held-out split that is in scope; it is of the hospitals that were trained on, and
 of others less is kept (`tests/benchmarks/bench_scope.py --cross` fits on one and tells). Refused: part of
 images of other body parts (limb radiographs, head CT) that is out of scope. None of them was trained on, but
-they are no untouched test: the limits were set when they had been measured, and the twelve CT slices of TCIA and a slide
-of skin, which must be refused, were looked at for the limits of distance. Not measured: for that modality
-there are no real strangers. All are single slices and tiles, of which fewer are kept than of views: for
-series and slides put together from val, the table above tells how many are out of scope; for real ones it is
-not known."""
+they are no untouched test: the limits were set when they had been measured, and the twelve CT slices of TCIA
+and a slide of skin, which must be refused, were looked at for the limits of distance. Not measured: for that
+modality there are no real strangers. All are single slices and tiles, of which fewer are kept than of views:
+for series and slides put together from val, the table above tells how many are out of scope; for real ones
+it is not known."""
 
 _SPLITS = """\
 Training, calib and val share no unit. The unit is what a set allows to tell, and that is not everywhere a
