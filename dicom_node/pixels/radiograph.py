@@ -12,10 +12,12 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi
 from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
+from dicom_node.pixels.borders import inside_borders, outside_of
 from dicom_node.pixels.decode import frame_count, frame_size, halvings_for, read_frame, unit_range
-from dicom_node.pixels.ground import Loaded, Task, first_item, items, number, numbers, read_each, text, texts
+from dicom_node.pixels.ground import Loaded, Task, first_item, items, number, numbers, read_each, text
 from dicom_node.pixels.ops import Patch
 from dicom_node.pixels.outside import outside
+from dicom_node.pixels.projection import Kind, projection
 from dicom_node.pixels.quiet import parsing
 from dicom_node.records import Box, StudyRead, View
 
@@ -23,25 +25,13 @@ Floats = NDArray[np.float32]
 
 MOST_HIDDEN = 0.9
 """Part of a radiograph; a description that hides more is wrong."""
-_FRONTAL = frozenset({"AP", "PA"})
-_LATERAL = frozenset(
-    {"LL", "RL", "LLO", "RLO", "LATERAL", "LAT", "LLAT", "RLAT", "LEFT LATERAL", "RIGHT LATERAL"}
-)
-"""View Position (0018,5101): the defined terms of PS3.3 C.8.1.1 and what devices write instead. A decubitus
-(RLD, LLD) is a frontal view of a patient who lies on the side."""
-_LATERAL_CODES = frozenset(
-    {
-        *(("SCT", v) for v in ("399067008", "399173006", "399198007", "399352003", "399260004", "260427002")),
-        *(("SRT", v) for v in ("R-102CD", "R-10236", "R-10232", "R-10228", "R-10224", "R-40783")),
-    }
-)
-"""Of CID 4010: lateral, left and right lateral, lateral-medial, medial-lateral, lateral oblique."""
 
 
 def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
     """One view of one sample per instance, (H, W) float32 from 0 to 1 before the bundle's operations.
 
-    The encoders know frontal views only: a lateral one is refused (`lateral-view`).
+    The encoders know frontal views only: another one is refused (`lateral-view`, `oblique-view`), and where
+    nothing tells the view, that is noted.
     """
     return read_each(objects, lambda loaded: [_read_one(loaded, task)])
 
@@ -56,10 +46,7 @@ def _read_one(loaded: Loaded, task: Task) -> View:
         )
     if frame_count(loaded) > 1:
         raise UnsupportedObjectError("multi-frame", "It holds several frames; one radiograph is one frame.")
-    if _is_lateral(header):
-        raise UnsupportedObjectError(
-            "lateral-view", "It is a lateral view; only frontal radiographs (PA, AP) can be judged."
-        )
+    position, doubts = _frontal(header)
     size = frame_size(loaded)
     stored = read_frame(loaded, halvings=halvings_for(size, task.least_side))
     hidden = outside(header, stored, size)
@@ -67,13 +54,17 @@ def _read_one(loaded: Loaded, task: Task) -> View:
     if hidden.mean() > MOST_HIDDEN:
         hidden = np.zeros_like(hidden)
         told = ("Padding, shutter or collimator would hide nearly all of it, and was ignored.",)
-    values, notes = display(loaded, stored, hidden)
+    frame = outside_of(inside_borders(stored, ~hidden), stored.shape) & ~hidden
+    values, notes = display(loaded, stored, hidden | frame)
     if photometric == "MONOCHROME1":
         np.subtract(1.0, values, out=values)
     if hidden.any():
         values[hidden] = 0.0
         notes += ("Padding, or what a shutter or collimator hides, was made black.",)
-    notes += told
+    if frame.any():
+        values[frame] = 0.0
+        notes += (f"A border was burned in and was made black: {100 * frame.mean():.2g} % of the image.",)
+    notes += told + doubts
     rows, columns = size
     sample = task.sample(Patch(values, Box(0, 0, columns, rows)), loaded.source)
     return View(
@@ -83,7 +74,7 @@ def _read_one(loaded: Loaded, task: Task) -> View:
         sources=(loaded.source,),
         source_size=(rows, columns),
         laterality=_laterality(header),
-        view_position=text(header, "ViewPosition").upper() or None,
+        view_position=position,
         notes=notes,
     )
 
@@ -161,17 +152,25 @@ def window(values: Floats, center: float, width: float, function: str) -> Floats
     return np.clip(scaled, 0.0, 1.0, out=scaled)
 
 
-def _is_lateral(header: Dataset) -> bool:
-    """By View Position, else View Code Sequence, else where the rows point (Patient Orientation, PS3.3
-    C.7.6.1.1.1): towards the patient's front or back in a lateral view, towards a side in a frontal one."""
-    position = text(header, "ViewPosition").upper()
-    if position in _FRONTAL | _LATERAL:
-        return position in _LATERAL
-    view = first_item(header, "ViewCodeSequence")
-    if view is not None:
-        return (text(view, "CodingSchemeDesignator"), text(view, "CodeValue")) in _LATERAL_CODES
-    rows = next(iter(texts(header, "PatientOrientation")), "")
-    return rows.upper().startswith(("A", "P"))
+def _frontal(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
+    """The view position, and what is to be told of it.
+
+    Raises UnsupportedObjectError (`lateral-view`, `oblique-view`) for another view than a frontal one.
+    """
+    seen = projection(header)
+    if seen.kind is None:
+        return None, ("Its view (frontal or lateral) is not told: it was read as a frontal one.",)
+    if seen.kind is not Kind.FRONTAL:
+        raise UnsupportedObjectError(
+            f"{seen.kind}-view",
+            f"It is a view from {_SIDE[seen.kind]} by {seen.told_by}; "
+            "only frontal radiographs (PA, AP) can be judged.",
+        )
+    doubts = f"{' and '.join(seen.against)} would make it another view than {seen.told_by} does: frontal."
+    return seen.position, (doubts,) if seen.against else ()
+
+
+_SIDE = {Kind.LATERAL: "the side", Kind.OBLIQUE: "an oblique angle"}
 
 
 def _laterality(header: Dataset) -> str | None:

@@ -1,0 +1,124 @@
+"""From which side a radiograph was taken: frontal, lateral or oblique, and which attribute tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydicom import Dataset
+
+from dicom_node.pixels.ground import first_item, text, texts
+
+
+class Kind(StrEnum):
+    """What an encoder of frontal radiographs needs to know."""
+
+    FRONTAL = "frontal"
+    LATERAL = "lateral"
+    OBLIQUE = "oblique"
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What an object says of the side it was taken from."""
+
+    kind: Kind | None
+    """None: nothing tells it."""
+    position: str | None
+    """A term of View Position (0018,5101): PA, AP, LL, RL; else FRONTAL, LATERAL, OBLIQUE."""
+    told_by: str
+    """The attribute, for people; empty where nothing tells it."""
+    against: tuple[str, ...] = ()
+    """Attributes that tell another kind; the first of all is believed."""
+
+
+_WORDS: Mapping[str, Kind] = {
+    **dict.fromkeys(("AP", "PA", "FRONTAL", "LLD", "RLD", "DECUB", "DECUBITUS"), Kind.FRONTAL),
+    **dict.fromkeys(
+        ("LL", "RL", "LLO", "RLO", "LATERAL", "LAT", "LLAT", "RLAT", "LATERALE", "PROFIL", "PROFILE"),
+        Kind.LATERAL,
+    ),
+    **dict.fromkeys(("SEITL", "SEITLICH"), Kind.LATERAL),
+    **dict.fromkeys(("OBLIQUE", "OBL", "LAO", "RAO", "LPO", "RPO"), Kind.OBLIQUE),
+}
+"""The defined terms of View Position (PS3.3 C.8.1.1) and what devices and technicians write instead."""
+_LYING = frozenset({"LLD", "RLD", "DECUB", "DECUBITUS"})
+"""A decubitus (left, right, "lateral") is a frontal view of a patient who lies on the side."""
+_TERMS = frozenset({"PA", "AP", "LL", "RL"})
+
+_LATERAL_CODES = "399067008 399352003 399260004 260427002 30730003 R-102CD R-10228 R-10224 R-40783 G-A145"
+_OBLIQUE_CODES = (
+    "399312000 399160007 399132005 399135007 399184004 399006002 399004004 399182000 399059000 399356000 "
+    "399236003 399038007 399325008 R-10208 R-10204 R-10252 R-10220 R-10238 R-10212 R-10246 R-102C1 R-10216 "
+    "R-40985 R-10234 R-10210 R-10254"
+)
+_CODES: Mapping[str, tuple[Kind, str]] = {
+    **dict.fromkeys(("399348003", "R-10206"), (Kind.FRONTAL, "AP")),
+    **dict.fromkeys(("272479007", "R-40888", "R-10214"), (Kind.FRONTAL, "PA")),
+    **dict.fromkeys(("399033003", "R-10202"), (Kind.FRONTAL, "FRONTAL")),
+    **dict.fromkeys(("399173006", "R-10236"), (Kind.LATERAL, "LL")),
+    **dict.fromkeys(("399198007", "R-10232"), (Kind.LATERAL, "RL")),
+    **dict.fromkeys(_LATERAL_CODES.split(), (Kind.LATERAL, "LATERAL")),
+    **dict.fromkeys(_OBLIQUE_CODES.split(), (Kind.OBLIQUE, "OBLIQUE")),
+}
+"""Of CID 4010 DX View (PS3.16), in SNOMED CT and the SNOMED RT of older objects."""
+_SCHEMES = frozenset({"SCT", "SRT", "SNM3", "99SDM"})
+
+_DIRECTIONS: Mapping[str, Kind] = {
+    "L": Kind.FRONTAL,
+    "R": Kind.FRONTAL,
+    "A": Kind.LATERAL,
+    "P": Kind.LATERAL,
+}
+"""Where rows or columns point, by the first letter of Patient Orientation (PS3.3 C.7.6.1.1.1): towards a side
+of the patient in a frontal view, towards the front or the back in a lateral one."""
+_DESCRIPTIONS = ("SeriesDescription", "AcquisitionDeviceProcessingDescription", "ProtocolName")
+"""Free text about the one image; what a study is called ("CHEST PA AND LAT") tells nothing of it."""
+
+
+def projection(header: Dataset) -> Projection:
+    """What the object says, the most deliberate attribute first: View Position, View Code Sequence, Patient
+    Orientation, then words of its descriptions."""
+    told = list(_told(header))
+    if not told:
+        return Projection(None, None, "")
+    kind, position, name = told[0]
+    against = tuple(other for unlike, _, other in told[1:] if unlike is not kind)
+    return Projection(kind, position, name, against)
+
+
+def _told(header: Dataset) -> Iterator[tuple[Kind, str, str]]:
+    """Kind, position and attribute, of each attribute that tells them."""
+    position = _in_words(text(header, "ViewPosition"))
+    if position is not None:
+        yield *position, "View Position"
+    view = first_item(header, "ViewCodeSequence")
+    if view is not None and text(view, "CodingSchemeDesignator") in _SCHEMES:
+        code = _CODES.get(text(view, "CodeValue"))
+        if code is not None:
+            yield *code, "View Code Sequence"
+    kinds = {_DIRECTIONS[v[0]] for v in texts(header, "PatientOrientation") if v[:1] in _DIRECTIONS}
+    if len(kinds) == 1:
+        (kind,) = kinds
+        yield kind, kind.upper(), "Patient Orientation"
+    for keyword in _DESCRIPTIONS:
+        words = _in_words(text(header, keyword))
+        if words is not None:
+            yield *words, "its description"
+            return
+
+
+def _in_words(said: str) -> tuple[Kind, str] | None:
+    """Kind and position by the words of a text; None where they tell none, or both frontal and lateral."""
+    plain = "".join(c if c.isalnum() else " " for c in said.upper().replace(".", ""))
+    words = [word for word in plain.split() if word in _WORDS]
+    kinds = {_WORDS[word] for word in words}
+    if _LYING & set(words):
+        return Kind.FRONTAL, Kind.FRONTAL.upper()
+    if not kinds or kinds >= {Kind.FRONTAL, Kind.LATERAL}:
+        return None
+    # "AP oblique" is an oblique view; "left lateral oblique" is called a lateral one.
+    kind = next(kind for kind in (Kind.LATERAL, Kind.OBLIQUE, Kind.FRONTAL) if kind in kinds)
+    term = next((word for word in words if word in _TERMS and _WORDS[word] is kind), kind.upper())
+    return kind, term
