@@ -1,12 +1,12 @@
 """Ages in words: `over 60`, `aged 40-50`, `65 years or older`, `between 40 and 50`, `under 6 months`, `60+`.
 
     years := COMPARED NUMBER [UNIT] | between NUMBER and NUMBER [UNIT]
-           | aged NUMBER [(-|to|and) NUMBER] [UNIT] | NUMBER (-|to) NUMBER UNIT | NUMBER [UNIT] or older|or younger
-           | NUMBER UNIT old
+           | aged NUMBER [(-|to|and) NUMBER] [UNIT] | NUMBER (-|to) NUMBER UNIT
+           | NUMBER [UNIT] or older|or younger | NUMBER UNIT old
 
 Ages are counted in whole years, as people do: over 60 begins with the 61st birthday, aged 40-50 ends before
-the 51st. A number without a unit is an age only beside a word for people, or where nothing follows that it could
-count: `more than 3 nodules` is none.
+the 51st. A number without a unit is an age only beside a word for people, or where nothing follows that it
+could count: `more than 3 nodules` is none.
 """
 
 from __future__ import annotations

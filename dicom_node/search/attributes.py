@@ -68,7 +68,7 @@ class _Gathered:
             return
         raise QuestionError(
             Reason.EXCLUDED_ATTRIBUTE,
-            "Only findings and modalities can be left out. Of sex, age, date and body part say which you want.",
+            "Only findings and modalities can be left out. Say which sex, age, date or part you want.",
             lexeme.span,
         )
 

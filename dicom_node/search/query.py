@@ -34,7 +34,7 @@ LONGEST = 1000
 
 
 def parse(text: str, vocabulary: Vocabulary, terms: Phrases[Term], today: date) -> Question:
-    """The parts of `text`; `terms` are the names of the bundle's findings, `yesterday` is counted from `today`.
+    """The parts of `text`; `terms` are the names of the bundle's findings, `yesterday` is that of `today`.
 
     Raises QuestionError for a question that is empty, contradicts itself or cannot be understood.
     """
@@ -92,8 +92,8 @@ def _refuse_contradiction(groups: Sequence[Alternatives]) -> None:
             if one.present and not other.present and _same(one, other):
                 raise QuestionError(
                     Reason.CONTRADICTION,
-                    "The question asks for the same finding to be there and not to be there. Leave out one of "
-                    "both, or ask for either with `or`.",
+                    "The question asks for the same finding to be there and not to be there. Leave out "
+                    "one of both, or ask for either with `or`.",
                 )
 
 

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     EXCLUDED_ATTRIBUTE = "excluded-attribute"
     EMPTY_AGES = "empty-ages"
     EMPTY_DATES = "empty-dates"
+    UNKNOWN_EXAMPLE = "unknown-example"
     TOO_LONG = "question-too-long"
 
 
@@ -34,11 +35,13 @@ class Statement:
     affirmed: bool
     """Whether the words shall hold; see `present`."""
     findings: tuple[str, ...] = ()
-    """Ids of the bundle that it names, one for each modality that knows it; none where the bundle has none."""
+    """Ids of the bundle that it names: one for each modality that knows it, none where no one does."""
     denies: bool = False
     """Whether the words themselves say that those findings are absent: `normal ECG`."""
     side: str | None = None
     """`L`, `R` or `B`: on which side it shall lie."""
+    bare: bool = False
+    """Whether it names the finding and says nothing more of it."""
 
     @property
     def present(self) -> bool:

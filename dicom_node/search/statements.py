@@ -71,6 +71,7 @@ def _statement(part: Sequence[Lexeme], text: str, *, affirmed: bool) -> Statemen
         affirmed=affirmed,
         findings=() if term is None else term.findings,
         denies=denies,
+        bare=all(isinstance(lexeme.meaning, Term) for lexeme in part),
         side=None if not sides else "B" if len(sides) > 1 else sides.pop(),
     )
 

@@ -154,6 +154,7 @@ class Vocabulary:
 
     spelling: Spelling
     meanings: Phrases[Meaning]
+    modalities: tuple[Modality, ...]
     capitals: frozenset[str]
     """Keys that count only where they alone are in capitals."""
     dates: DateWords
@@ -199,6 +200,7 @@ def load_vocabulary(text: str | None = None) -> Vocabulary:
     return Vocabulary(
         spelling=spelling,
         meanings=Phrases(table.meanings),
+        modalities=tuple(Modality(entry.get("id"), tuple(entry["codes"])) for entry in raw["modality"]),
         capitals=frozenset(spelling.key(word) for word in raw["capitals"]["words"]),
         dates=_dates(raw["dates"], spelling),
         numbers=_numbers(raw["numbers"], spelling),

@@ -1,0 +1,69 @@
+"""A question by example: "studies like this one"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dicom_node.errors import QuestionError
+from dicom_node.search.centres import Centres
+from dicom_node.search.directions import unit
+from dicom_node.search.ports import Floats, Index, Speaker
+from dicom_node.search.question import Reason
+from dicom_node.store.search_facts import Candidate, Filters, Level
+
+MOST_VIEWS = 100
+"""Of one study; their mean is the example."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """What answers shall be like."""
+
+    study_uid: str
+    modalities: tuple[str, ...]
+    towards: Floats
+    """(D,) unit norm: from the centre of its modality to the example. From the centre of another modality it
+    points to what is alike there, as all modalities share one space."""
+
+
+def find_example(index: Index, centres: Centres, speaker: Speaker, uid: str) -> Example:
+    """The study or series `uid`, as it lies in the index.
+
+    Raises QuestionError (`unknown-example`) where the index has no row of it in scope.
+    """
+    rows = _rows(index, speaker, uid)
+    if not rows:
+        raise QuestionError(
+            Reason.UNKNOWN_EXAMPLE,
+            "The example is not in the index: it is unknown here, was not assessed yet, or is not what the "
+            "encoders were made for. Give the UID of a study, or of a series, that was reported.",
+        )
+    away = [_away(index, centres, speaker, row) for row in rows]
+    return Example(
+        study_uid=rows[0].study_uid,
+        modalities=tuple(dict.fromkeys(row.modality for row in rows if row.modality is not None)),
+        towards=unit(np.mean(away, axis=0, dtype=np.float32)),
+    )
+
+
+def _rows(index: Index, speaker: Speaker, uid: str) -> list[Candidate]:
+    digest = speaker.identity.digest
+    by_study = index.newest(Filters(digest, Level.SERIES, study_uids=(uid,)), MOST_VIEWS)
+    found = by_study or index.newest(Filters(digest, Level.SERIES, series_uids=(uid,)), MOST_VIEWS)
+    each_series: dict[str | None, Candidate] = {}
+    for row in found:
+        each_series.setdefault(row.series_uid, row)
+    return [row for row in each_series.values() if row.modality is not None]
+
+
+def _away(index: Index, centres: Centres, speaker: Speaker, row: Candidate) -> Floats:
+    """(D,) unit norm: the series' mean, from the centre of its modality."""
+    digest = speaker.identity.digest
+    vectors = index.vectors_of(digest, Level.SERIES, study_uid=row.study_uid, series_uid=row.series_uid)
+    mean = vectors.mean(axis=0)
+    centre = centres.of(row.modality or "")
+    # A single study is its own centre: then its own direction is all that is known.
+    away = mean - centre.mean if len(centre.rows) > len(vectors) else mean
+    return unit(np.asarray(away, dtype=np.float32))
