@@ -11,10 +11,10 @@ from pydicom.uid import UID
 from dicom_node.bundle.manifest import Encoder
 from dicom_node.errors import InputError
 from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here, names_of
-from dicom_node.pixels.ground import load_header, text, texts
+from dicom_node.pixels.ground import text, texts
 from dicom_node.pixels.headers import read_instance
 from dicom_node.pixels.rules import READ_CLASSES, rule_for
-from dicom_node.pixels.select import read_study
+from dicom_node.pixels.select import load, read_study
 from dicom_node.records import Instance, View
 
 TOLD = ("Modality", "BodyPartExamined", "ViewPosition", "ImageLaterality", "PhotometricInterpretation")
@@ -61,7 +61,7 @@ def _identity(instance: Instance) -> dict[str, Any]:
 
 
 def _header(instance: Instance) -> dict[str, Any]:
-    header = load_header(instance).header
+    header = load(instance).header
     attributes: dict[str, Any] = {name: value for name in TOLD if (value := text(header, name))}
     attributes |= {name: str(header[name].value) for name in NUMBERS if name in header}
     if kinds := texts(header, "ImageType"):

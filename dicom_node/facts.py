@@ -81,6 +81,7 @@ def assessment_to_json(assessment: Assessment) -> dict[str, Any]:
                 "scope_score": round(view.scope_score, 3),
                 "reason": view.reason,
                 "laterality": view.laterality,
+                "view_position": view.view_position,
                 "instances": len({s.sop_instance_uid for s in view.sources}),
                 "notes": list(view.notes),
             }

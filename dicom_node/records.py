@@ -78,9 +78,12 @@ class Sample:
     """(C, H, W) for images, (12, T) for ECG; after all operations of the bundle."""
     source: SourceRef
     box: Box | None = None
-    """What part of the source `values` covers, for spatial input."""
+    """What part of the source `values` covers, for spatial input. Left may be the greater number, and so may
+    top: `values` is then mirrored."""
     span: tuple[float, float] | None = None
     """Start and end in seconds from the start of the recording, for waveforms."""
+    swapped: bool = False
+    """Whether rows of `values` run along columns of the source; `box` is told in the source's all the same."""
     evidence_source: SourceRef | None = None
     """The object in whose pixels `box` is told, when it is not `source`."""
 
@@ -100,7 +103,7 @@ class View:
     laterality: str | None = None
     """'L', 'R' or 'B' where the object says so."""
     view_position: str | None = None
-    """As in (0018,5101), e.g. PA, AP, LATERAL, where the object says so."""
+    """As in (0018,5101): PA or AP, else FRONTAL, where the object says so."""
     notes: tuple[str, ...] = ()
     """What was assumed or left out while reading, for the report. No patient data."""
     duration: float | None = None
@@ -211,6 +214,7 @@ class ViewSummary:
     """Why it is out of scope, for people."""
     laterality: str | None = None
     notes: tuple[str, ...] = ()
+    view_position: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,8 @@ def _draw(view: View, sample: Sample, parts: NDArray[np.float64]) -> Evidence | 
         return _draw_span(source, parts, sample.span, view.duration)
     if sample.box is None or view.source_size is None:
         return None
+    if sample.swapped:
+        parts = parts.T
     region = strongest_region(parts, _inside(parts.shape, sample.box, view.source_size))
     if region is None:
         return None
@@ -134,10 +136,11 @@ def _inside(shape: tuple[int, ...], box: Box, size: tuple[int, int]) -> Mask:
 
 
 def _overlap(cells: int, low: float, high: float, size: float) -> NDArray[np.float64]:
-    """(cells,) part of each cell of the stretch `low`..`high` that lies within 0..`size`."""
+    """(cells,) part of each cell of the stretch `low`..`high`, which may run backwards, within 0..`size`."""
     edges = np.linspace(low, high, cells + 1)
-    inside = np.minimum(edges[1:], size) - np.maximum(edges[:-1], 0.0)
-    return np.asarray(np.maximum(inside, 0.0) / (edges[1:] - edges[:-1]))
+    first, last = np.minimum(edges[:-1], edges[1:]), np.maximum(edges[:-1], edges[1:])
+    inside = np.minimum(last, size) - np.maximum(first, 0.0)
+    return np.asarray(np.maximum(inside, 0.0) / (last - first))
 
 
 def _to_source(

@@ -1,4 +1,5 @@
-"""Colours of a scanner to sRGB, by the ICC profile that came with the image (PS3.3 C.11.15)."""
+"""Kinds of colour: what an image says of its own, and colours of a scanner to sRGB, by the ICC profile that
+came with the image (PS3.3 C.11.15)."""
 
 from __future__ import annotations
 
@@ -10,11 +11,23 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from pydicom import Dataset
 
-from dicom_node.pixels.ground import first_item, value
+from dicom_node.errors import UnreadableObjectError
+from dicom_node.pixels.ground import first_item, text, value
 
 Rgb = NDArray[np.uint8]
 MAX_PROFILE = 1 << 24
 """Bytes; scanners' profiles have up to some hundred thousand."""
+
+
+def photometric_of(header: Dataset) -> str:
+    """Photometric Interpretation (0028,0004). Raises UnreadableObjectError where there is none: what has no
+    pixels has none."""
+    told = text(header, "PhotometricInterpretation")
+    if not told:
+        raise UnreadableObjectError(
+            "missing-attribute", "It has no PhotometricInterpretation: its pixels, if any, are not described."
+        )
+    return told
 
 
 def to_srgb(header: Dataset) -> tuple[Callable[[Rgb], Rgb] | None, str | None]:

@@ -27,14 +27,16 @@ from dicom_node.pixels.slices import (
     skipped_each,
     usable_slices,
 )
-from dicom_node.records import Box, Sample, Skipped, StudyRead, View
+from dicom_node.pixels.turning import Turn, back_on_source, turn_for, turned, turned_box
+from dicom_node.records import Sample, Skipped, StudyRead, View
 
 AIR = -1024.0
 """HU; what is stored below it is padding outside the field of view."""
 
 
 def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
-    """One view per series with up to `sampling.slices` samples, (H, W) float32 HU before the operations.
+    """One view per series with up to `sampling.slices` samples, (H, W) float32 HU before the operations: rows
+    towards the patient's left, columns towards the back, however they are stored.
 
     Localisers, slices of another size or orientation than most, and slices between those sampled are
     listed as skipped.
@@ -43,8 +45,8 @@ def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
     views: list[View] = []
     unread: list[Skipped] = []
     usable = [usable_slices(series) for series in by_series(objects).values()]
-    primary = any(slices and not is_secondary(slices[0].loaded.header) for slices, _ in usable)
-    for found, left_out in usable:
+    primary = any(slices and not is_secondary(slices[0].loaded.header) for slices, *_ in usable)
+    for found, told, left_out in usable:
         unread += left_out
         if primary and found and is_secondary(found[0].loaded.header):
             error = UnsupportedObjectError(
@@ -56,7 +58,7 @@ def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
         unread += left_out
         if not slices:
             continue
-        view, left_out = _read_series(slices, task, wanted, notes)
+        view, left_out = _read_series(slices, task, wanted, [*told, *notes])
         unread += left_out
         if view is not None:
             views.append(view)
@@ -90,9 +92,8 @@ def _read_series(
         notes.append(f"{len(chosen) - len(read_ones)} slices could not be read.")
     if slices[0].orientation is None:
         notes.append("No slice position was given; the slices were ordered by instance number.")
-    turned = slices[0].orientation
-    if turned is not None and (turned[0] < 0 or turned[4] < 0):
-        notes.append("Rows or columns run the other way (prone, or flipped): slices were read as stored.")
+    if _turn(slices[0]):
+        notes.append("Slices are stored turned (prone, or flipped): they were read with the back below.")
     view = View(
         modality=task.modality,
         series_uid=slices[0].loaded.instance.series_uid,
@@ -146,11 +147,18 @@ def _decode_object(group: Sequence[Slice]) -> Iterator[tuple[Slice, NDArray[Any]
 
 
 def _sample(one: Slice, stored: NDArray[Any], task: Task) -> Sample:
-    """HU = stored * slope + intercept (PS3.3 C.11.1.1.2), padding as air, through the bundle's operations."""
+    """HU = stored * slope + intercept (PS3.3 C.11.1.1.2), padding as air, turned as encoders know it,
+    through the bundle's operations."""
     hu = stored.astype(np.float32)
     hu *= np.float32(one.slope)
     hu += np.float32(one.intercept)
     hu[padding(one.loaded.header, stored)] = AIR
     np.maximum(hu, np.float32(AIR), out=hu)
-    rows, columns = hu.shape
-    return task.sample(Patch(hu, Box(0, 0, columns, rows)), one.source)
+    turn = _turn(one)
+    sample = task.sample(Patch(turned(hu, turn), turned_box(one.size, turn)), one.source)
+    return back_on_source(sample, turn)
+
+
+def _turn(one: Slice) -> Turn:
+    """What brings a slice to the orientation that encoders know; nothing where its own is not told."""
+    return Turn() if one.orientation is None else turn_for(one.orientation)

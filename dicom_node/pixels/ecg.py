@@ -24,6 +24,7 @@ from dicom_node.pixels.ground import (
     value,
 )
 from dicom_node.pixels.ops import Patch
+from dicom_node.pixels.recording import Multiplex, multiplex_groups, opened, read_part
 from dicom_node.records import StudyRead, View
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -49,17 +50,17 @@ MIN_SECONDS = 2.0
 """Shorter is a median beat or a fragment, no rhythm."""
 RATES = (50.0, 50_000.0)
 """Hz; nothing else is an ECG."""
-MAX_VALUES = 1 << 27
-"""Samples of all channels, about a week of one lead at 200 Hz: a guard, not a limit of medicine."""
+MAX_BYTES = 1 << 32
+"""Of Waveform Data: an attribute of 32-bit length holds no more (PS3.5 7.1.2)."""
 MAX_WINDOWS = 6
 MAX_PADDING = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Group:
-    """One multiplex group (PS3.3 C.10.9.1) with what is needed to choose among several."""
+    """One multiplex group with what is needed to choose among several."""
 
-    item: Dataset
+    multiplex: Multiplex
     channels: Mapping[str, int]
     """Channel index by lead; the first where a lead comes twice."""
     by_label: bool
@@ -68,31 +69,49 @@ class _Group:
     samples: int
     original: bool
 
+    @property
+    def item(self) -> Dataset:
+        """What describes it."""
+        return self.multiplex.item
+
 
 def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
     """One view per recording, (12, T) float32 mV before the bundle's operations.
 
     A recording longer than `sampling.seconds` becomes several samples of that length, evenly spaced, at most
     six; the last one ends with the recording, and so overlaps the one before. Missing limb leads are derived
-    from I and II; without I, II or a chest lead the recording is refused (`missing-leads`).
+    from I and II; without I, II or a chest lead the recording is refused (`missing-leads`), and a part in
+    which one of them is padding is left out. Of a recording of days no more is read than those parts.
     """
     seconds = task.parameter("seconds")
     return read_each(objects, lambda loaded: [_read_one(loaded, task, seconds)])
 
 
 def _read_one(loaded: Loaded, task: Task, seconds: float) -> View:
-    group = _choose(loaded)
-    signal, notes = _millivolts(loaded, group)
-    length, duration = round(seconds * group.rate), group.samples / group.rate
-    starts, unread = _starts(group, length)
-    samples = []
-    for index in evenly(len(starts), MAX_WINDOWS):
-        part = signal[:, starts[index] : starts[index] + length]
-        start = starts[index] / group.rate
-        span = (start, start + part.shape[1] / group.rate)
-        samples.append(task.sample(Patch(part, rate=group.rate, span=span), loaded.source))
+    with opened(loaded) as file:
+        group = _choose(multiplex_groups(loaded, file))
+        length, duration = round(seconds * group.rate), group.samples / group.rate
+        starts, unread = _starts(group, length)
+        scale = _Scale.of(loaded, group)
+        notes, samples, lost = scale.notes(), [], []
+        for index in evenly(len(starts), MAX_WINDOWS):
+            first, last = starts[index], min(starts[index] + length, group.samples)
+            stored = read_part(file, group.multiplex, scale.kind, scale.channels, first, last)
+            try:
+                signal, told = scale.millivolts(stored)
+            except InputError as error:
+                lost.append(error)
+                continue
+            notes += told
+            span = (first / group.rate, last / group.rate)
+            samples.append(task.sample(Patch(signal, rate=group.rate, span=span), loaded.source))
+    if not samples:
+        raise lost[0]
+    notes = list(dict.fromkeys(notes))
     if len(starts) > MAX_WINDOWS:
         notes.append(f"{MAX_WINDOWS} of {len(starts)} parts of {seconds:g} s were read, evenly spaced.")
+    if lost:
+        notes.append(f"{len(lost)} of the parts were left out: a lead is missing there (padding).")
     if unread:
         notes.append(f"The last {unread / group.rate:.3g} s were not read: too short to show a rhythm.")
     end = max(sample.span[1] for sample in samples if sample.span is not None)
@@ -117,20 +136,19 @@ def _starts(group: _Group, length: int) -> tuple[list[int], int]:
     return [*starts, group.samples - length], 0
 
 
-def _choose(loaded: Loaded) -> _Group:
+def _choose(found: Sequence[Multiplex]) -> _Group:
     """The original group with all leads that lasts longest; else a derived one.
 
     Raises UnreadableObjectError (`no-waveform`, `missing-leads`, `too-short`), or what is wrong with the
     first group where none is usable.
     """
-    found = items(loaded.header, "WaveformSequence")
     if not found:
         raise UnreadableObjectError("no-waveform", "It has no Waveform Sequence.")
     groups: list[_Group] = []
     faults: list[InputError] = []
-    for item in found:
+    for multiplex in found:
         try:
-            groups.append(_describe(item))
+            groups.append(_describe(multiplex))
         except InputError as error:
             faults.append(error)
     if not groups:
@@ -151,13 +169,14 @@ def _choose(loaded: Loaded) -> _Group:
     return max(long, key=lambda g: (g.original, g.samples / g.rate))
 
 
-def _describe(item: Dataset) -> _Group:
+def _describe(multiplex: Multiplex) -> _Group:
+    item = multiplex.item
     rate = number(item, "SamplingFrequency")
     if rate is None or not RATES[0] <= rate <= RATES[1]:
         raise UnreadableObjectError("bad-rate", "Its sampling frequency is missing or not that of an ECG.")
     definitions = items(item, "ChannelDefinitionSequence")
     channel_count, samples = count(item, "NumberOfWaveformChannels"), count(item, "NumberOfWaveformSamples")
-    if channel_count * samples > MAX_VALUES:
+    if channel_count * samples > MAX_BYTES:
         raise UnreadableObjectError(
             "absurd-size", f"It claims {channel_count} channels of {samples} samples."
         )
@@ -173,7 +192,7 @@ def _describe(item: Dataset) -> _Group:
             channels[lead] = index
             by_label |= labelled
     original = text(item, "WaveformOriginality") != "DERIVED"
-    return _Group(item, channels, by_label, rate, samples, original)
+    return _Group(multiplex, channels, by_label, rate, samples, original)
 
 
 def _lead(definition: Dataset) -> tuple[str | None, bool]:
@@ -193,50 +212,67 @@ def _lead(definition: Dataset) -> tuple[str | None, bool]:
     return None, False
 
 
-def _millivolts(loaded: Loaded, group: _Group) -> tuple[NDArray[np.float32], list[str]]:
-    """(12, T) in mV, and what was assumed."""
-    stored = _stored(loaded, group)
-    padding = _padding(group, stored.dtype)
-    definitions = items(group.item, "ChannelDefinitionSequence")
-    notes: list[str] = []
-    if group.by_label:
-        notes.append("Leads were told from their labels: their codes are not those of PS3.16 CID 3001.")
-    signal: dict[str, NDArray[np.float32]] = {}
-    for lead, index in group.channels.items():
-        values = _scale(stored[:, index], definitions[index])
-        if padding is not None:
-            lost = stored[:, index] == padding
-            if lost.mean() > MAX_PADDING:
-                raise UnreadableObjectError("missing-leads", f"More than half of lead {lead} is padding.")
-            values[lost] = 0.0
-            if lost.any() and not any("adding" in note for note in notes):
-                notes.append("Padding in the recording was set to zero.")
-        signal[lead] = values
-    derived = [lead for lead in LEADS if lead not in signal]
-    if derived:
-        notes.append(f"Derived from I and II: {', '.join(derived)}.")
-    one, two = signal["I"], signal["II"]
-    # Einthoven's law and the definition of Goldberger's leads.
-    limbs = {"III": two - one, "aVR": -(one + two) / 2, "aVL": one - two / 2, "aVF": two - one / 2}
-    return np.stack([signal[lead] if lead in signal else limbs[lead] for lead in LEADS]), notes
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scale:
+    """What makes millivolts of the samples of a group."""
 
+    group: _Group
+    kind: np.dtype[np.signedinteger]
+    channels: int
+    gains: Mapping[str, tuple[float, float]]
+    """Gain and offset in mV, by lead."""
+    padding: int | None
 
-def _stored(loaded: Loaded, group: _Group) -> NDArray[np.signedinteger]:
-    """(T, channels), as stored."""
-    kind = _TYPES.get(text(group.item, "WaveformSampleInterpretation"))
-    data = value(group.item, "WaveformData")
-    if not isinstance(data, bytes):
-        raise UnreadableObjectError("no-waveform", "Its multiplex group holds no Waveform Data.")
-    if kind is None or number(group.item, "WaveformBitsAllocated") != 8 * int(kind[1]):
-        raise UnsupportedObjectError(
-            "sample-interpretation", "Its samples are not plain integers of 8, 16 or 32 bits."
-        )
-    order = ">" if loaded.instance.transfer_syntax_uid == ExplicitVRBigEndian else "<"
-    channels = len(items(group.item, "ChannelDefinitionSequence"))
-    wanted = group.samples * channels
-    if len(data) < wanted * int(kind[1]):
-        raise UnreadableObjectError("broken-waveform", "Its waveform data are shorter than it says.")
-    return np.frombuffer(data, dtype=order + kind, count=wanted).reshape(group.samples, channels)
+    @classmethod
+    def of(cls, loaded: Loaded, group: _Group) -> _Scale:
+        """Raises InputError where the samples cannot be understood, or are fewer than is said."""
+        word = _TYPES.get(text(group.item, "WaveformSampleInterpretation"))
+        if group.multiplex.data_at is None:
+            raise UnreadableObjectError("no-waveform", "Its multiplex group holds no Waveform Data.")
+        if word is None or number(group.item, "WaveformBitsAllocated") != 8 * int(word[1]):
+            raise UnsupportedObjectError(
+                "sample-interpretation", "Its samples are not plain integers of 8, 16 or 32 bits."
+            )
+        order = ">" if loaded.instance.transfer_syntax_uid == ExplicitVRBigEndian else "<"
+        definitions = items(group.item, "ChannelDefinitionSequence")
+        if group.multiplex.data_length < group.samples * len(definitions) * int(word[1]):
+            raise UnreadableObjectError("broken-waveform", "Its waveform data are shorter than it says.")
+        gains = {lead: _gain(definitions[index]) for lead, index in group.channels.items()}
+        kind = np.dtype(order + word)
+        return cls(group, kind, len(definitions), gains, _padding(group, kind))
+
+    def notes(self) -> list[str]:
+        """What was assumed, whatever the samples."""
+        notes: list[str] = []
+        if self.group.by_label:
+            notes.append("Leads were told from their labels: their codes are not those of PS3.16 CID 3001.")
+        derived = [lead for lead in LEADS if lead not in self.gains]
+        if derived:
+            notes.append(f"Derived from I and II: {', '.join(derived)}.")
+        return notes
+
+    def millivolts(self, stored: NDArray[np.signedinteger]) -> tuple[NDArray[np.float32], list[str]]:
+        """(T, channels) as stored to (12, T) in mV, and what was assumed.
+
+        Raises UnreadableObjectError (`missing-leads`).
+        """
+        notes: list[str] = []
+        signal: dict[str, NDArray[np.float32]] = {}
+        for lead, (gain, offset) in self.gains.items():
+            column = stored[:, self.group.channels[lead]]
+            values = (column * gain + offset).astype(np.float32)
+            if self.padding is not None:
+                lost = column == self.padding
+                if lost.mean() > MAX_PADDING:
+                    raise UnreadableObjectError("missing-leads", f"More than half of lead {lead} is padding.")
+                values[lost] = 0.0
+                if lost.any():
+                    notes.append("Padding in the recording was set to zero.")
+            signal[lead] = values
+        one, two = signal["I"], signal["II"]
+        # Einthoven's law and the definition of Goldberger's leads.
+        limbs = {"III": two - one, "aVR": -(one + two) / 2, "aVL": one - two / 2, "aVF": two - one / 2}
+        return np.stack([signal[lead] if lead in signal else limbs[lead] for lead in LEADS]), notes
 
 
 def _padding(group: _Group, kind: np.dtype[np.signedinteger]) -> int | None:
@@ -247,8 +283,8 @@ def _padding(group: _Group, kind: np.dtype[np.signedinteger]) -> int | None:
     return None
 
 
-def _scale(stored: NDArray[np.signedinteger], definition: Dataset) -> NDArray[np.float32]:
-    """Samples x sensitivity x correction factor + baseline (PS3.3 C.10.9.1.4.2), in mV."""
+def _gain(definition: Dataset) -> tuple[float, float]:
+    """Samples x sensitivity x correction factor + baseline (PS3.3 C.10.9.1.4.2): factor and summand in mV."""
     sensitivity = number(definition, "ChannelSensitivity")
     unit = first_item(definition, "ChannelSensitivityUnitsSequence")
     if sensitivity is None or unit is None:
@@ -260,5 +296,4 @@ def _scale(stored: NDArray[np.signedinteger], definition: Dataset) -> NDArray[np
         raise UnsupportedObjectError("not-voltage", "A channel is not in a unit of voltage.")
     correction = number(definition, "ChannelSensitivityCorrectionFactor")
     baseline = number(definition, "ChannelBaseline") or 0.0
-    gain = sensitivity * (1.0 if correction is None else correction)
-    return ((stored * gain + baseline) * factor).astype(np.float32)
+    return sensitivity * (1.0 if correction is None else correction) * factor, baseline * factor

@@ -13,6 +13,7 @@ from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels.borders import inside_borders, outside_of
+from dicom_node.pixels.colour import photometric_of
 from dicom_node.pixels.decode import frame_count, frame_size, halvings_for, read_frame, unit_range
 from dicom_node.pixels.ground import Loaded, Task, first_item, items, number, numbers, read_each, text
 from dicom_node.pixels.ops import Patch
@@ -38,7 +39,7 @@ def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
 
 def _read_one(loaded: Loaded, task: Task) -> View:
     header = loaded.header
-    photometric = text(header, "PhotometricInterpretation")
+    photometric = photometric_of(header)
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnsupportedObjectError(
             "not-monochrome",

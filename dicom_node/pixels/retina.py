@@ -11,6 +11,7 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from dicom_node.errors import UnsupportedObjectError
+from dicom_node.pixels.colour import photometric_of
 from dicom_node.pixels.decode import frame_count, frame_size, halvings_for, read_frames, unit_range
 from dicom_node.pixels.ground import Loaded, Task, read_each, text
 from dicom_node.pixels.ops import Patch
@@ -27,7 +28,7 @@ def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
 
 
 def _read_one(loaded: Loaded, task: Task) -> list[View]:
-    photometric = text(loaded.header, "PhotometricInterpretation")
+    photometric = photometric_of(loaded.header)
     if photometric.startswith("MONOCHROME"):
         raise UnsupportedObjectError(
             "not-colour",

@@ -106,6 +106,24 @@ _CAPTURES = (
     MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
 )
 
+_EYE_BUT_NO_PHOTOGRAPH = (
+    "OPT",
+    "OPTENF",
+    "OPTBSV",
+    "OPM",
+    "OPV",
+    "OCT",
+    "IVOCT",
+    "OAM",
+    "AR",
+    "KER",
+    "LEN",
+    "SRF",
+    "US",
+)
+"""Of Modality (PS3.3 C.7.3.1.1.1)."""
+ECG_CLASSES = (TwelveLeadECGWaveformStorage, GeneralECGWaveformStorage, AmbulatoryECGWaveformStorage)
+
 RULES: Sequence[Rule] = (
     Rule((ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation), "radiograph"),
     Rule((DigitalXRayImageStorageForProcessing,), "radiograph"),
@@ -125,7 +143,14 @@ RULES: Sequence[Rule] = (
     ),
     Rule((CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage), "ct"),
     Rule((OphthalmicPhotography8BitImageStorage, OphthalmicPhotography16BitImageStorage), "retina"),
-    Rule(_CAPTURES, "retina", modalities=("OP", "OPT")),
+    Rule(
+        (*_CAPTURES, VLPhotographicImageStorage),
+        None,
+        modalities=_EYE_BUT_NO_PHOTOGRAPH,
+        reason="not-a-photograph",
+        message="It is a tomogram, a map or a measurement of the eye, no photograph of the fundus.",
+    ),
+    Rule(_CAPTURES, "retina", modalities=("OP",)),
     Rule(_CAPTURES, "retina", anatomy="eye"),
     Rule(_CAPTURES, "radiograph", modalities=("CR", "DX", "RG")),
     Rule(
@@ -134,7 +159,7 @@ RULES: Sequence[Rule] = (
         reason="secondary-capture",
         message="A secondary capture that says neither radiograph nor fundus photograph is not read.",
     ),
-    Rule((VLPhotographicImageStorage,), "retina", modalities=("OP", "OPT")),
+    Rule((VLPhotographicImageStorage,), "retina", modalities=("OP",)),
     Rule((VLPhotographicImageStorage,), "retina", anatomy="eye"),
     Rule(
         (VLPhotographicImageStorage,),
@@ -142,7 +167,7 @@ RULES: Sequence[Rule] = (
         reason="not-an-eye",
         message="Photographs are read when they say that they show an eye.",
     ),
-    Rule((TwelveLeadECGWaveformStorage, GeneralECGWaveformStorage, AmbulatoryECGWaveformStorage), "ecg"),
+    Rule(ECG_CLASSES, "ecg"),
     Rule((VLWholeSlideMicroscopyImageStorage,), "slide"),
 )
 

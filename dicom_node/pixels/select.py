@@ -15,7 +15,8 @@ from dicom_node.pixels.demand import least_side
 from dicom_node.pixels.ground import Loaded, Task, load_header, skipped, text
 from dicom_node.pixels.ops import compile_operations
 from dicom_node.pixels.quiet import quiet
-from dicom_node.pixels.rules import BODY_PARTS, NO_IMAGE, READ_CLASSES, rule_for
+from dicom_node.pixels.recording import load_recording
+from dicom_node.pixels.rules import BODY_PARTS, ECG_CLASSES, NO_IMAGE, READ_CLASSES, rule_for
 from dicom_node.records import Instance, Skipped, StudyRead, View
 
 Reader = Callable[[Sequence[Loaded], Task], StudyRead]
@@ -104,6 +105,14 @@ def _check_body_part(header: Dataset, modality: str, stems: Sequence[str] | None
         )
 
 
+def load(instance: Instance, decode: FrameDecoder = decode_here) -> Loaded:
+    """The instance with its header, without what its reader reads part by part: pixels, or waveforms.
+
+    Raises UnreadableObjectError where it cannot be parsed.
+    """
+    return (load_recording if instance.sop_class_uid in ECG_CLASSES else load_header)(instance, decode)
+
+
 def _route(instance: Instance, wanted: set[str], decode: FrameDecoder) -> tuple[str, Loaded]:
     """The reader's name and the loaded header. Raises InputError where nothing reads this instance."""
     uid = UID(instance.sop_class_uid)
@@ -112,7 +121,7 @@ def _route(instance: Instance, wanted: set[str], decode: FrameDecoder) -> tuple[
             if uid.startswith(family):
                 raise UnsupportedObjectError("not-an-image", f"It is {meaning}, no image or waveform.")
         raise UnsupportedObjectError("unsupported-sop-class", f"Nothing here reads {uid.name}.")
-    loaded = load_header(instance, decode)
+    loaded = load(instance, decode)
     rule = rule_for(uid, loaded.header)
     if rule is None or rule.reader is None:
         raise UnsupportedObjectError(

@@ -11,14 +11,22 @@ import numpy as np
 from pydicom import Dataset
 
 from dicom_node.errors import InputError, UnreadableObjectError, UnsupportedObjectError
+from dicom_node.pixels.colour import photometric_of
 from dicom_node.pixels.decode import frame_count, frame_size
-from dicom_node.pixels.ground import Loaded, evenly, first_item, items, number, numbers, skipped, text, texts
+from dicom_node.pixels.ground import Loaded, evenly, number, skipped, texts
+from dicom_node.pixels.groups import FrameFacts, frame_facts, single_facts
 from dicom_node.records import Skipped, SourceRef
 
 _PROJECTED = frozenset(
-    {"MIP", "MINIP", "PROJECTION IMAGE", "VOLUME RENDERING", "VRT", "SCREEN SAVE", "SCREENSHOT"}
+    (
+        *("MIP", "MINIP", "MAXIMUM", "MINIMUM", "PROJECTION IMAGE", "VOLUME RENDERING", "VRT"),
+        *("SCREEN SAVE", "SCREENSHOT", "DOSE_INFO", "DOSE INFO"),
+    )
 )
-"""Values of Image Type (PS3.3 C.8.16.1.3 and what devices write) of what is no single slice."""
+"""Values of Image Type (PS3.3 C.8.16.1.3, C.8.16.1.4, and what devices write) of what is no single slice."""
+_SCOUT = "LOCALIZER"
+COARSE = 8.0
+"""HU per stored step: more is worth telling (a lossy copy in 8 bits has 32; tissues differ by 20)."""
 MIN_AXIAL = 0.8
 """Cosine between the slice normal and the body axis: a gantry tilts by up to 30 degrees (cosine 0.87)."""
 SAME_PLACE = 0.01
@@ -54,13 +62,16 @@ class Slice:
         return self.loaded.source if self.frame is None else self.loaded.frame(self.frame + 1)
 
 
-def usable_slices(series: Sequence[Loaded]) -> tuple[list[Slice], list[Skipped]]:
-    """The slices of the commonest geometry, ordered along their normal, and what does not belong to them."""
+def usable_slices(series: Sequence[Loaded]) -> tuple[list[Slice], list[str], list[Skipped]]:
+    """The slices of the commonest geometry, ordered along their normal, what is to be told of them, and what
+    does not belong to them."""
     unread: list[Skipped] = []
+    odd_frames = 0
     geometries: dict[object, list[Slice]] = {}
     for loaded in series:
         try:
             placed = _place(loaded)
+            odd_frames += frame_count(loaded) - len(placed)
         except InputError as error:
             unread.append(skipped(loaded.instance, error))
             continue
@@ -73,10 +84,16 @@ def usable_slices(series: Sequence[Loaded]) -> tuple[list[Slice], list[Skipped]]
     )
     unread += [skipped(one.loaded.instance, other) for _, group in groups[1:] for one in group]
     main = groups[0][1] if groups else []
-    main.sort(
-        key=lambda one: (one.position, number(one.loaded.header, "InstanceNumber") or 0.0, one.frame or 0)
-    )
-    return main, unread
+    numbered = {id(one): number(one.header, "InstanceNumber") or 0.0 for one in series}
+    main.sort(key=lambda one: (one.position, numbered[id(one.loaded)], one.frame or 0))
+    notes: list[str] = []
+    if odd_frames:
+        notes.append(f"{odd_frames} frames were left out: localisers, projections, or not axial.")
+    if main and is_secondary(main[0].loaded.header):
+        notes.append("Its slices were derived from other images (Image Type says SECONDARY).")
+    if main and abs(main[0].slope) > COARSE:
+        notes.append(f"Its values are stored in steps of {abs(main[0].slope):.3g} HU.")
+    return main, notes, unread
 
 
 def one_per_place(slices: Sequence[Slice]) -> tuple[list[Slice], list[str], list[Skipped]]:
@@ -172,7 +189,7 @@ def evenly_placed(positions: Sequence[float], wanted: int) -> list[int]:
 
 def skipped_each(slices: Sequence[Slice], error: InputError) -> list[Skipped]:
     """One entry for each instance of these slices."""
-    return [skipped(i, error) for i in dict.fromkeys(one.loaded.instance for one in slices)]
+    return [skipped(i, error) for i in {id(i): i for i in (one.loaded.instance for one in slices)}.values()]
 
 
 def is_secondary(header: Dataset) -> bool:
@@ -185,73 +202,51 @@ def _place(loaded: Loaded) -> list[Slice]:
     header = loaded.header
     if _PROJECTED & set(texts(header, "ImageType")):
         raise UnsupportedObjectError("projection", "It is a projection or a picture of slices, no slice.")
-    if text(header, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
+    if photometric_of(header) not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnsupportedObjectError("not-monochrome", "It is no grey-scale image.")
-    frames = frame_count(loaded)
-    each = items(header, "PerFrameFunctionalGroupsSequence")
+    frames, size = frame_count(loaded), frame_size(loaded)
+    told = tuple(number(header, name) or 0.0 for name in ("AcquisitionNumber", "TemporalPositionIdentifier"))
+    each = frame_facts(loaded)
     if not each and frames == 1:
-        return [_slice(loaded, None, header, header, header)]
+        return [_slice(loaded, None, single_facts(header), size, told)]
     if len(each) != frames:
         raise UnsupportedObjectError(
             "multi-frame",
             "It holds several frames and does not tell the place of each (no functional groups).",
         )
-    shared = first_item(header, "SharedFunctionalGroupsSequence") or Dataset()
-    return [
-        _slice(
-            loaded,
-            index,
-            _macro(own, shared, "PlaneOrientationSequence"),
-            _macro(own, shared, "PlanePositionSequence"),
-            _macro(own, shared, "PixelValueTransformationSequence"),
-            first_item(own, "FrameContentSequence"),
-        )
-        for index, own in enumerate(each)
-    ]
-
-
-def _macro(own: Dataset, shared: Dataset, name: str) -> Dataset:
-    """A functional group macro of one frame, else the one that all share (PS3.3 C.7.6.16), else empty."""
-    return first_item(own, name) or first_item(shared, name) or Dataset()
+    placed: list[Slice] = []
+    faults: list[InputError] = []
+    for index, facts in enumerate(each):
+        try:
+            placed.append(_slice(loaded, index, facts, size, told))
+        except UnsupportedObjectError as error:  # a localiser or an oblique one among axial frames
+            faults.append(error)
+    if not placed:
+        raise faults[0]
+    return placed
 
 
 def _slice(
-    loaded: Loaded,
-    frame: int | None,
-    orientation: Dataset,
-    position: Dataset,
-    scale: Dataset,
-    content: Dataset | None = None,
+    loaded: Loaded, frame: int | None, facts: FrameFacts, size: tuple[int, int], told: tuple[float, ...]
 ) -> Slice:
-    """One slice from the data sets that hold its attributes. Raises InputError where not axial or not HU."""
-    slope, intercept = number(scale, "RescaleSlope"), number(scale, "RescaleIntercept")
-    if not slope or intercept is None:
+    """One slice; `told` is what its object tells of acquisition and time. Raises InputError where it is no
+    axial slice in HU."""
+    if not {_SCOUT, *_PROJECTED}.isdisjoint(facts.kinds):
+        raise UnsupportedObjectError("projection", "It is a localiser or a projection, no slice.")
+    if not facts.slope or facts.intercept is None:
         raise UnreadableObjectError(
             "missing-rescale", "It has no Rescale Slope and Intercept: its values are not known in HU."
         )
-    if text(scale, "RescaleType") not in ("", "HU", "HU_MOD"):
+    if facts.scale_type not in ("", "HU", "HU_MOD"):
         raise UnsupportedObjectError("not-hounsfield", "Its values are not in Hounsfield units.")
-    size = frame_size(loaded)
-    axes = numbers(orientation, "ImageOrientationPatient", 6)
-    corner = numbers(position, "ImagePositionPatient", 3)
-    if axes is None or corner is None:
+    if facts.axes is None or facts.corner is None:
         place = number(loaded.header, "InstanceNumber") or 0.0
-        return Slice(loaded, frame, None, place, size, slope, intercept, ())
-    normal = np.cross(axes[:3], axes[3:])
+        return Slice(loaded, frame, None, place, size, facts.slope, facts.intercept, ())
+    ax, ay, az, bx, by, bz = facts.axes
+    normal = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
     if abs(normal[2]) < MIN_AXIAL:
         raise UnsupportedObjectError("not-axial", "It is no axial slice (a reformat or another orientation).")
     # Towards the head, whichever way the rows run.
-    along = float(np.dot(normal, corner) * np.sign(normal[2]))
-    turned = tuple(round(100 * v) for v in axes)
-    return Slice(loaded, frame, turned, along, size, slope, intercept, _phase(loaded.header, content))
-
-
-def _phase(header: Dataset, content: Dataset | None) -> tuple[float, ...]:
-    """Acquisition Number and Temporal Position Identifier, and what the Frame Content (PS3.3 C.7.6.16.2.2) of
-    a multi-frame object calls them; 0 where not told."""
-    names = ("AcquisitionNumber", "TemporalPositionIdentifier")
-    told = tuple(number(header, name) or 0.0 for name in names)
-    if content is None:
-        return told
-    frame_names = ("FrameAcquisitionNumber", "TemporalPositionIndex")
-    return told + tuple(number(content, name) or 0.0 for name in frame_names)
+    along = sum(n * c for n, c in zip(normal, facts.corner, strict=True)) * (1 if normal[2] > 0 else -1)
+    turned = tuple(round(100 * v) for v in facts.axes)
+    return Slice(loaded, frame, turned, along, size, facts.slope, facts.intercept, told + facts.passes)

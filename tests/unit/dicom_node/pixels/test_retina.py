@@ -77,6 +77,8 @@ def test_each_frame_is_a_photograph(tmp_path: Path) -> None:
         (SecondaryCaptureImageStorage, {"Modality": "OT"}, False),
         (VLPhotographicImageStorage, {"Modality": "XC", "BodyPartExamined": "EYE"}, True),
         (VLPhotographicImageStorage, {"Modality": "XC", "BodyPartExamined": "SKIN"}, False),
+        (SecondaryCaptureImageStorage, {"Modality": "OPT", "BodyPartExamined": "EYE"}, False),
+        (VLPhotographicImageStorage, {"Modality": "OPM"}, False),
     ],
 )
 def test_photographs_of_other_classes(
@@ -102,6 +104,13 @@ def test_what_is_refused(tmp_path: Path) -> None:
     film = photograph(np.stack([RGB] * 17))
     film.NumberOfFrames = 17
     assert run(tmp_path, film).skipped[0].reason == "multi-frame"
+
+
+def test_an_image_that_is_not_described_is_refused(tmp_path: Path) -> None:
+    ds = photograph(RGB)
+    del ds.PhotometricInterpretation
+    (left,) = run(tmp_path, ds).skipped
+    assert (left.reason, "PhotometricInterpretation" in left.message) == ("missing-attribute", True)
 
 
 def test_a_black_photograph_is_refused_by_its_operation(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from dicom_node.bundle.manifest import Pooling
+from dicom_node.findings.evidence import find_evidence
 from dicom_node.pixels import ct
 from dicom_node.pixels.select import read_study
 from dicom_node.pixels.slices import Slice, evenly_placed
-from dicom_node.records import StudyRead
+from dicom_node.records import StudyRead, ViewVectors
 from tests.support.pixel_objects import ct_slice, encoder, enhanced_ct, save
 
 
@@ -84,10 +86,60 @@ def test_a_derived_series_is_read_only_where_there_is_no_other(tmp_path: Path) -
     assert [s.reason for s in read.skipped] == ["secondary-series"]
 
 
-def test_projections_are_no_slices(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ["DERIVED", "SECONDARY", "MIP"],
+        ["DERIVED", "PRIMARY", "VOLUME", "MAXIMUM"],
+        ["DERIVED", "SECONDARY", "DOSE_INFO"],
+        ["DERIVED", "SECONDARY", "SCREEN SAVE"],
+    ],
+)
+def test_projections_are_no_slices(tmp_path: Path, kind: list[str]) -> None:
     projection = ct_slice(0, 0)
-    projection.ImageType = ["DERIVED", "SECONDARY", "MIP"]
-    assert [s.reason for s in run(tmp_path, 8, projection).skipped] == ["projection"]
+    projection.ImageType = kind
+    read = run(tmp_path, 8, projection, ct_slice(0, 40))
+    assert levels(read) == [40]
+    assert [s.reason for s in read.skipped] == ["projection"]
+
+
+def test_frames_that_are_no_slices_are_left_out_and_told(tmp_path: Path) -> None:
+    ds = enhanced_ct([0, 10, 20, 30])
+    frames = ds.PerFrameFunctionalGroupsSequence
+    kind, across = Dataset(), Dataset()
+    kind.FrameType = ["ORIGINAL", "PRIMARY", "LOCALIZER", "NONE"]
+    frames[0].CTImageFrameTypeSequence = [kind]
+    across.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]  # coronal
+    frames[2].PlaneOrientationSequence = [across]
+    read = run(tmp_path, 8, ds)
+    assert levels(read) == [100, 300]
+    assert "2 frames were left out: localisers, projections, or not axial." in read.views[0].notes
+    for frame in frames:
+        frame.PlaneOrientationSequence = [across]
+    read = run(tmp_path, 8, ds)
+    assert [s.reason for s in read.skipped] == ["projection"]
+
+
+def test_what_was_derived_and_what_is_coarse_is_told(tmp_path: Path) -> None:
+    ds = ct_slice(0, 0)
+    ds.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    ds.RescaleSlope = 32
+    (view,) = run(tmp_path, 8, ds).views
+    assert any("derived from other images" in note for note in view.notes)
+    assert any("in steps of 32 HU" in note for note in view.notes)
+
+
+def test_the_slice_that_gave_the_evidence_is_named(tmp_path: Path) -> None:
+    objects = [ct_slice(z, 10 * z) for z in (0, 10, 20)]
+    (view,) = run(tmp_path, 8, *objects).views
+    direction = np.array([1, 0], dtype=np.float32)
+    for index in range(3):
+        embeddings = np.zeros((3, 2), dtype=np.float32)
+        embeddings[:, 1], embeddings[index] = 1, direction
+        maps = np.zeros((3, 2, 2, 2), dtype=np.float32)
+        maps[:, :, :, 1], maps[index, 0, 0] = 1, (4, 0)
+        found = find_evidence(view, ViewVectors(embeddings, maps), direction, Pooling(), 0.5)
+        assert [one.source.sop_instance_uid for one in found] == [objects[index].SOPInstanceUID]
 
 
 def numbered(z: float, value: int, instance: int, acquisition: int) -> Dataset:
@@ -134,18 +186,16 @@ def test_phases_of_a_multi_frame_object(tmp_path: Path) -> None:
     assert levels(run(tmp_path, 20, ds)) == [0] * 6
 
 
-def test_padding_is_air_and_a_flip_is_told(tmp_path: Path) -> None:
+def test_padding_is_air(tmp_path: Path) -> None:
     ds = ct_slice(0, 0)
     stored = np.full((16, 16), 512, dtype=np.uint16)
     stored[:, :8] = 4000
     ds.PixelData = stored.tobytes()
     ds.PixelPaddingValue = 4000
-    ds.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
     (view,) = run(tmp_path, 1, ds).views
     values = view.samples[0].values
     assert (values[:, :8] == -1024).all()
     assert (values[:, 8:] == 0).all()
-    assert any("other way" in note for note in view.notes)
 
 
 def test_objects_are_decoded_side_by_side_and_stay_in_order(
