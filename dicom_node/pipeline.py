@@ -47,6 +47,7 @@ from dicom_node.report.context import (
     report_uids,
 )
 from dicom_node.store.documents import without_documents
+from dicom_node.store.reembedding import Reembedding
 from dicom_node.store.states import DeliveredAs, Finished, Job
 
 log = structlog.get_logger(__name__)
@@ -82,6 +83,12 @@ class Ledger(Protocol):
         self, job: Job, assessment: Assessment, report: StoredReport | None, destinations: Sequence[str]
     ) -> Finished:
         """Keep the result, all or nothing; a repeat changes nothing."""
+
+    def begin_reembedding(self, study_uid: str, bundle_digest: str) -> Reembedding | None:
+        """What is to be embedded again; None when there is nothing to do."""
+
+    def finish_reembedding(self, job: Reembedding, assessment: Assessment) -> bool:
+        """Put what the bundle says now into the index; False where the study has grown meanwhile."""
 
     def report(self, report_uid: str) -> StoredReport | None:
         """A report by its SOP Instance UID."""
@@ -247,6 +254,19 @@ class Pipeline:
             outcome=finished.value,
             seconds={part: round(value, 3) for part, value in assessment.seconds.items()},
         )
+
+    def reembed_study(self, study_uid: str, bundle_digest: str) -> None:
+        """Look at a study again for the index alone: its report stands. A job for a bundle that this worker
+        does not have is dropped; workers that have it plan anew when they start."""
+        if self._assessor.identity.digest != bundle_digest:
+            log.warning("study_not_embedded_again", study_uid=study_uid, reason="another bundle is loaded")
+            return
+        job = self._ledger.begin_reembedding(study_uid, bundle_digest)
+        if job is None:
+            return
+        assessment = assess_study(self._assessor, study_uid, job.instances, self._decode)
+        done = self._ledger.finish_reembedding(job, assessment)
+        log.info("study_embedded_again", study_uid=study_uid, revision=job.revision, done=done)
 
     def deliver_report(self, report_uid: str, destination: str) -> DeliveredAs | None:
         """Bring a report to an archive, in the richest form that the archive takes; that form. None, and

@@ -8,7 +8,8 @@ how it becomes SQL in `store/`. Arrays are never written to after they are made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 
@@ -83,9 +84,25 @@ class Sample:
     span: tuple[float, float] | None = None
     """Start and end in seconds from the start of the recording, for waveforms."""
     swapped: bool = False
-    """Whether rows of `values` run along columns of the source; `box` is told in the source's all the same."""
+    """Whether rows of `values` run along columns of the source; `box` is told in those of the source."""
     evidence_source: SourceRef | None = None
     """The object in whose pixels `box` is told, when it is not `source`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What an object says of patient and study that a question may ask for. None where it does not say."""
+
+    patient_id: str | None = None
+    """(0010,0020)."""
+    sex: str | None = None
+    """`M`, `F` or `O`, as in (0010,0040)."""
+    age: float | None = None
+    """Years at the study."""
+    birth_year: int | None = None
+    study_date: date | None = None
+    body_part: str | None = None
+    """Body Part Examined (0018,0015), upper case."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +125,8 @@ class View:
     """What was assumed or left out while reading, for the report. No patient data."""
     duration: float | None = None
     """Seconds that the recording lasts, for waveforms: a `Sample.span` may reach beyond, into padding."""
+    traits: Traits = Traits()
+    """Of its first source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +173,8 @@ class Evidence:
     """Start and end in seconds, for waveforms."""
     share: float = 0.0
     """Part of the positive contributions that lies inside, 0 to 1."""
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    """(D,), unit norm: the mean of the feature map inside. For search; no part of what is reported."""
 
 
 class Presence(StrEnum):
@@ -214,6 +235,7 @@ class ViewSummary:
     """Why it is out of scope, for people."""
     laterality: str | None = None
     notes: tuple[str, ...] = ()
+    traits: Traits = Traits()
     view_position: str | None = None
 
 

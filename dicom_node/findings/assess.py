@@ -92,6 +92,7 @@ def summarise(view: View, vectors: ViewVectors, scope: ScopeStatistics | None) -
         reason=found.reason,
         laterality=view.laterality,
         notes=view.notes,
+        traits=view.traits,
         view_position=view.view_position,
     )
 

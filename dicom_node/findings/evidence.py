@@ -83,32 +83,47 @@ def find_evidence(
     for index in pooled_samples(margins, pooling)[:MOST_SAMPLES]:
         if found and margins[index] < demanded:
             break
-        parts = contributions(vectors.evidence[index], direction)
+        local = vectors.evidence[index]
+        parts = contributions(local, direction)
         if np.isfinite(demanded):
             parts = parts - demanded / parts.size
-        drawn = _draw(view, view.samples[index], parts)
+        drawn = _draw(view, view.samples[index], parts, local)
         if drawn is not None:
             found.append(drawn)
     return tuple(found)
 
 
-def _draw(view: View, sample: Sample, parts: NDArray[np.float64]) -> Evidence | None:
+def region_embedding(local: NDArray[np.float32], mask: Mask) -> NDArray[np.float32]:
+    """(D,), unit norm: the mean of an evidence map (h, w, D) within a region (h, w)."""
+    mean = local[mask].mean(axis=0, dtype=np.float64)
+    return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), dtype=np.float32)
+
+
+def _draw(
+    view: View, sample: Sample, parts: NDArray[np.float64], local: NDArray[np.float32]
+) -> Evidence | None:
     source = sample.evidence_source or sample.source
     if sample.span is not None:
-        return _draw_span(source, parts, sample.span, view.duration)
+        return _draw_span(source, parts, local, sample.span, view.duration)
     if sample.box is None or view.source_size is None:
         return None
     if sample.swapped:
-        parts = parts.T
+        parts, local = parts.T, local.swapaxes(0, 1)
     region = strongest_region(parts, _inside(parts.shape, sample.box, view.source_size))
     if region is None:
         return None
     outline = _to_source(outer_outline(region.mask), parts.shape, sample.box, view.source_size)
-    return Evidence(source, outline=outline, share=region.share)
+    return Evidence(
+        source, outline=outline, share=region.share, embedding=region_embedding(local, region.mask)
+    )
 
 
 def _draw_span(
-    source: SourceRef, parts: NDArray[np.float64], span: tuple[float, float], duration: float | None
+    source: SourceRef,
+    parts: NDArray[np.float64],
+    local: NDArray[np.float32],
+    span: tuple[float, float],
+    duration: float | None,
 ) -> Evidence | None:
     """As of an image: cells of which less than half lies within the recording are never drawn, and a drawn
     one ends where the recording does."""
@@ -118,7 +133,13 @@ def _draw_span(
     if region is None:
         return None
     start, end = _to_span(region, span)
-    return Evidence(source, span=(start, min(end, last)), share=region.share)
+    columns = np.broadcast_to(region.mask, local.shape[:2])
+    return Evidence(
+        source,
+        span=(start, min(end, last)),
+        share=region.share,
+        embedding=region_embedding(local, columns),
+    )
 
 
 def _to_span(region: Region, span: tuple[float, float]) -> tuple[float, float]:

@@ -7,8 +7,9 @@ A worker says every second that it lives. The jobs of one that has been silent f
 the queue by any other worker; those of a node that was killed, at once when it starts again (see
 `StudyStore.recover`).
 
-There are three lanes, one for each kind of job, each with slots of its own: an archive that is down for days
-holds up neither studies nor what goes to other archives.
+There are three lanes, for studies, deliveries and fetches, each with slots of its own: an archive that is
+down for days holds up neither studies nor what goes to other archives. In the lane of studies, those that are
+embedded again stand behind those that have just come.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ FROM (
 
 
 def make_app(url: str, work: Work, outcomes: Outcomes) -> App:
-    """A procrastinate App on the database at `url` that knows the node's three kinds of job.
+    """A procrastinate App on the database at `url` that knows the node's kinds of job.
 
     Nothing is connected before a worker runs.
     """

@@ -1,8 +1,9 @@
-"""The three kinds of job, and what becomes of one that goes wrong.
+"""The kinds of job, and what becomes of one that goes wrong.
 
     process_study(study_uid, revision)       instances -> findings -> report -> deliveries owed
     deliver_report(report_uid, destination)  one report to one archive
     fetch_study(archive, resource_id)        an announced study comes from its archive
+    reembed_study(study_uid, bundle_digest)  instances -> index, after a change of bundle; behind all others
 
 A job may run twice (a worker was killed): everything it does must bear that.
 """
@@ -36,6 +37,7 @@ from dicom_node.store.queue import (
     FETCH_STUDY,
     FETCHES,
     PROCESS_STUDY,
+    REEMBED_STUDY,
     STUDIES,
 )
 from dicom_node.store.states import DeliveredAs
@@ -60,6 +62,9 @@ class Work(Protocol):
     def fetch_study(self, archive: str, resource_id: str) -> None:
         """Fetch an announced study through the intake. Recording the outcome is the caller's part."""
 
+    def reembed_study(self, study_uid: str, bundle_digest: str) -> None:
+        """Bring what this bundle says of a study into the index; returns quietly when it is there."""
+
 
 class Outcomes(Protocol):
     """Where the end of a job is recorded: `store.studies.StudyStore`."""
@@ -72,6 +77,9 @@ class Outcomes(Protocol):
 
     def fail(self, study_uid: str, revision: int, reason: str) -> bool:
         """The study cannot be processed."""
+
+    def reembedding_failed(self, study_uid: str, bundle_digest: str, reason: str) -> None:
+        """The bundle cannot embed the study."""
 
     def delivery_succeeded(
         self, report_uid: str, destination: str, delivered: DeliveredAs | None = None
@@ -136,6 +144,18 @@ class _Rim:
             verdict = self._judge(context.job, error, kind_of(error), study=study_uid)
             if isinstance(verdict, GiveUp):
                 self._outcomes.fail(study_uid, revision, verdict.reason)
+            raise _Stopped(verdict)
+
+    def reembed_study(self, context: JobContext, *, study_uid: str, bundle_digest: str) -> None:
+        """A study that cannot be embedded again stays answered for by the bundle that did it before."""
+        if self._kills_workers(context.job):
+            self._outcomes.reembedding_failed(study_uid, bundle_digest, NEVER_ENDS)
+            return
+        _, error = _attempt(lambda: self._work.reembed_study(study_uid, bundle_digest))
+        if error is not None:
+            verdict = self._judge(context.job, error, kind_of(error), study=study_uid)
+            if isinstance(verdict, GiveUp):
+                self._outcomes.reembedding_failed(study_uid, bundle_digest, verdict.reason)
             raise _Stopped(verdict)
 
     def deliver_report(self, context: JobContext, *, report_uid: str, destination: str) -> None:
@@ -221,9 +241,10 @@ def _attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
 
 
 def register_tasks(app: App, work: Work, outcomes: Outcomes) -> None:
-    """Tell `app` how the three kinds of job are done."""
+    """Tell `app` how each kind of job is done."""
     rim = _Rim(work, outcomes)
     policy = _Policy()
     app.task(name=PROCESS_STUDY, queue=STUDIES, pass_context=True, retry=policy)(rim.process_study)
+    app.task(name=REEMBED_STUDY, queue=STUDIES, pass_context=True, retry=policy)(rim.reembed_study)
     app.task(name=DELIVER_REPORT, queue=DELIVERIES, pass_context=True, retry=policy)(rim.deliver_report)
     app.task(name=FETCH_STUDY, queue=FETCHES, pass_context=True, retry=policy)(rim.fetch_study)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from pydicom import Dataset
 from pydicom.uid import UID
@@ -17,6 +18,7 @@ from dicom_node.pixels.ops import compile_operations
 from dicom_node.pixels.quiet import quiet
 from dicom_node.pixels.recording import load_recording
 from dicom_node.pixels.rules import BODY_PARTS, ECG_CLASSES, NO_IMAGE, READ_CLASSES, rule_for
+from dicom_node.pixels.traits import read_traits
 from dicom_node.records import Instance, Skipped, StudyRead, View
 
 Reader = Callable[[Sequence[Loaded], Task], StudyRead]
@@ -72,7 +74,11 @@ def _read_study(
         fitting, elsewhere = _of_body_part(kinds.get(encoder.reader, ()), modality)
         unread.extend(elsewhere)
         done = READERS[encoder.reader](fitting, task)
-        views.extend(done.views)
+        headers = {loaded.instance.sop_instance_uid: loaded.header for loaded in fitting}
+        views.extend(
+            replace(view, traits=read_traits(headers[view.sources[0].sop_instance_uid]))
+            for view in done.views
+        )
         unread.extend(done.skipped)
     used = {source.sop_instance_uid for view in views for source in view.sources}
     # Two encoders may read the same kind: what one of them used is not unused, and is told once.

@@ -50,6 +50,9 @@ SOCKET_FOLDER_LINE = 4
 """Of postmaster.pid, from 0 (PostgreSQL's miscadmin.h, LOCK_FILE_LINE_SOCKET_DIR)."""
 LOG_LINES = 15
 """How much of the server's log an error shows."""
+MEMORY_PART, LEAST_MEMORY, MOST_MEMORY = 8, 128 << 20, 8 << 30
+"""The server's own cache (shared_buffers): an eighth of the memory, within these bounds, in bytes. It
+is taken as it is used; the search index should fit (docs/SEARCH.md)."""
 INITDB = (
     # Whatever the language of whoever starts it first, which may not even be installed: sorted by code point.
     *("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8"),
@@ -232,7 +235,7 @@ class EmbeddedPostgres:
 
     def _launch(self) -> None:
         socket = socket_folder(self._cluster, self._account)
-        options = f"-h '' -p 5432 -k {shlex.quote(str(socket))}"
+        options = f"-h '' -p 5432 -k {shlex.quote(str(socket))} -c shared_buffers={_cache() >> 20}MB"
         wait = ("-w", "-t", str(START_SECONDS))
         where = ("-l", str(self._cluster / "log"), "-D", str(self._cluster))
         told = self._run("pg_ctl", *wait, "-o", options, *where, "start", timeout=3 * START_SECONDS)
@@ -308,6 +311,14 @@ def _explained(path: Path) -> Iterator[None]:
             f"cannot use {path} ({error.strerror}): run the node as the user who owns it, or name another "
             "data_dir"
         ) from error
+
+
+def _cache() -> int:
+    """Bytes of shared_buffers. A container's limit counts as its machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no cgroup v2, or `max`
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return min(max(memory // MEMORY_PART, LEAST_MEMORY), MOST_MEMORY)
 
 
 def _try_lock(handle: int, kind: int) -> bool:

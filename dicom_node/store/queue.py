@@ -25,7 +25,10 @@ FETCHES = "dicom-node-fetches"
 PROCESS_STUDY = "process_study"
 DELIVER_REPORT = "deliver_report"
 FETCH_STUDY = "fetch_study"
+REEMBED_STUDY = "reembed_study"
 """The kinds of job."""
+BACKGROUND = -10
+"""Priority of what can wait for everything else on its queue (procrastinate's default is 0)."""
 
 ABANDONED_JOBS = """
 -- Nobody is left who could be working: whatever counts as running was abandoned.
@@ -112,6 +115,24 @@ def defer_fetch(connection: Connection, archive: str, resource_id: str) -> None:
         task_kwargs={"archive": archive, "resource_id": resource_id},
     )
     _defer(connection, [job])
+
+
+def defer_reembedding(connection: Connection, study_uids: list[str], bundle_digest: str) -> None:
+    """One job for each study, behind all studies that have just come; never while the study is processed."""
+    _defer(
+        connection,
+        [
+            QueuedJob(
+                queue=STUDIES,
+                lock=f"study:{study_uid}",
+                queueing_lock=None,
+                task_name=REEMBED_STUDY,
+                priority=BACKGROUND,
+                task_kwargs={"study_uid": study_uid, "bundle_digest": bundle_digest},
+            )
+            for study_uid in study_uids
+        ],
+    )
 
 
 def hasten_fetch(connection: Connection, archive: str, resource_id: str) -> None:

@@ -19,9 +19,10 @@ from dicom_node.store.deliveries import DeliveryStore, add_deliveries, report_fr
 from dicom_node.store.documents import is_document
 from dicom_node.store.fetches import FetchStore, owed_to_sources, requeue_lost_fetches
 from dicom_node.store.queue import defer_processing, put_back_abandoned
+from dicom_node.store.reembedding import ReembeddingStore
 from dicom_node.store.states import Added, Finished, Job, StudyRecord, StudyState, sources_of
 from dicom_node.store.tries import JobTries
-from dicom_node.store.vectors import replace_vectors
+from dicom_node.store.vectors import replace_rows
 
 STATE_AFTER: dict[Status, StudyState] = {
     Status.REPORTED: StudyState.REPORTED,
@@ -30,7 +31,7 @@ STATE_AFTER: dict[Status, StudyState] = {
 }
 
 
-class StudyStore(DeliveryStore, FetchStore, JobTries):
+class StudyStore(DeliveryStore, FetchStore, ReembeddingStore, JobTries):
     """The node's memory of studies. `root` is the spool's folder: the paths of instances and reports are
     kept relative to it, and given absolute.
 
@@ -153,7 +154,7 @@ class StudyStore(DeliveryStore, FetchStore, JobTries):
                 study_sql.PREDECESSORS, {"study_uid": study_uid, "revision": current}
             ).fetchall()
             predecessors = tuple(report_from_row(found[:7], self._root) for found in earlier)
-            return Job(study_uid, current, created_at, tuple(instances), predecessors, origin)
+            return Job(study_uid, current, created_at, instances, predecessors, origin)
 
     def finish(
         self, job: Job, assessment: Assessment, report: StoredReport | None, destinations: Sequence[str]
@@ -244,13 +245,9 @@ class StudyStore(DeliveryStore, FetchStore, JobTries):
     def instances(self, study_uid: str) -> list[Instance]:
         """The instances of a study, ordered by series and SOP Instance UID."""
         with transaction(self._pool) as connection:
-            return self._instances(connection, study_uid)
+            return list(self._instances(connection, study_uid))
 
     # -- shared -----------------------------------------------------------------------------------
-
-    def _instances(self, connection: Connection, study_uid: str) -> list[Instance]:
-        rows = connection.execute(study_sql.INSTANCES_OF_STUDY, (study_uid,)).fetchall()
-        return [_instance_from_row(row, self._root) for row in rows]
 
     def _queue_one(self, study_uid: str, states: list[StudyState]) -> bool:
         with transaction(self._pool) as connection:
@@ -305,7 +302,7 @@ class StudyStore(DeliveryStore, FetchStore, JobTries):
         ]
         with connection.cursor() as cursor:
             cursor.executemany(study_sql.ADD_FINDING, rows)
-        replace_vectors(connection, assessment)
+        replace_rows(connection, assessment)
         values = {
             "study_uid": job.study_uid,
             "state": STATE_AFTER[assessment.status].value,
@@ -322,8 +319,3 @@ class StudyStore(DeliveryStore, FetchStore, JobTries):
 
 def _study_from_row(row: Sequence[Any]) -> StudyRecord:
     return StudyRecord(row[0], StudyState(row[1]), *row[2:])
-
-
-def _instance_from_row(row: Sequence[Any], root: Path) -> Instance:
-    study, series, sop_instance, sop_class, syntax, path, size, sha256 = row
-    return Instance(study, series, sop_instance, sop_class, syntax, root / path, size, sha256)

@@ -151,7 +151,7 @@ def test_finishing_keeps_findings_vectors_report_and_owes_deliveries(
     ]
     assert [name for name, _ in queue(pool)].count("deliver_report") == 2
     with transaction(pool) as connection:
-        kept = connection.execute("SELECT embedding FROM vectors").fetchall()
+        kept = connection.execute("SELECT embedding FROM search_rows WHERE view IS NOT NULL").fetchall()
         scored = connection.execute("SELECT finding_id, probability FROM findings").fetchall()
     assert [vector.to_list() for (vector,) in kept] == [[0.5, 0.5, 0.5, 0.5]]
     assert scored == [("xray.pneumonia", pytest.approx(0.83))]

@@ -11,7 +11,7 @@ import pytest
 from dicom_node.jobs import app as jobs_app
 from dicom_node.jobs import gate, retry, tasks
 from dicom_node.jobs.app import WorkerThread, make_app
-from dicom_node.records import Presence, StoredReport
+from dicom_node.records import BundleIdentity, Presence, StoredReport
 from dicom_node.spool import Spool
 from dicom_node.store.states import DeliveredAs, FetchState, StudyState
 from dicom_node.store.studies import StudyStore
@@ -33,6 +33,7 @@ class Recorded:
         self.on_process: Callable[[], None] = lambda: None
         self.on_deliver: Callable[[], None] = lambda: None
         self.on_fetch: Callable[[], None] = lambda: None
+        self.on_reembed: Callable[[], None] = lambda: None
 
     def process_study(self, study_uid: str, revision: int) -> None:
         self.calls.append(("process", time.monotonic()))
@@ -62,6 +63,16 @@ class Recorded:
     def fetch_study(self, archive: str, resource_id: str) -> None:  # noqa: ARG002
         self.calls.append(("fetch", time.monotonic()))
         self.on_fetch()
+
+    def reembed_study(self, study_uid: str, bundle_digest: str) -> None:
+        self.calls.append(("reembed", time.monotonic()))
+        job = self.store.begin_reembedding(study_uid, bundle_digest)
+        if job is None:
+            return
+        self.on_reembed()
+        now = BundleIdentity("m3bind-mini", "0.2.0", bundle_digest)
+        found = finding("Pneumonia", "233604007", 0.1, Presence.ABSENT)
+        self.store.finish_reembedding(job, assessment(study_uid, found, bundle=now))
 
     def count(self, what: str) -> int:
         return sum(name == what for name, _ in self.calls)

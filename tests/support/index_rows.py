@@ -1,0 +1,178 @@
+"""Made rows of the search index, clustered as real embeddings are, by the hundred thousand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
+
+from dicom_node.records import BundleIdentity
+from dicom_node.store.database import Pool, transaction
+from dicom_node.store.search_facts import Level
+
+Floats = NDArray[np.float32]
+
+BUNDLE = BundleIdentity("bench", "1.0.0", "bench")
+MODALITIES = ("xray", "ct", "retina", "ecg", "pathology")
+CLUSTERS = 20
+"""Per modality: findings and kinds of image."""
+SCORED = 8
+"""Findings of a modality that each row has a probability of."""
+FIRST_DAY, DAYS = date(2016, 1, 1), 4000
+VIEWS_PER_STUDY = 10
+"""Of the studies that are inserted into the built index."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """N made rows of one level."""
+
+    vectors: Floats  # (N, D), unit norm
+    modality: NDArray[np.int64]
+    day: NDArray[np.int64]
+    age: Floats
+    probabilities: Floats  # (N, SCORED), of the findings of the row's modality
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """Where the clusters lie."""
+
+    centres: Floats  # (modalities * CLUSTERS, D)
+    axes: Floats  # (D, D), scaled: their lengths fall off
+    gap: Floats  # (D,): from images to texts
+
+
+def make_shape(dimension: int, rng: np.random.Generator) -> Shape:
+    """Modalities far apart, findings of one close together, 3 in 4 of the variance within a cluster."""
+    modalities = rng.normal(size=(len(MODALITIES), 1, dimension))
+    kinds = 0.6 * rng.normal(size=(len(MODALITIES), CLUSTERS, dimension))
+    centres = 0.7 * (modalities + kinds).reshape(-1, dimension) / np.sqrt(dimension)
+    basis, _ = np.linalg.qr(rng.normal(size=(dimension, dimension)))
+    lengths = np.arange(1, dimension + 1) ** -0.6
+    axes = basis * (lengths / np.sqrt(np.sum(lengths**2)))[:, None]
+    gap = 0.5 * rng.normal(size=dimension) / np.sqrt(dimension)
+    return Shape(centres.astype(np.float32), axes.astype(np.float32), gap.astype(np.float32))
+
+
+def draw(shape: Shape, count: int, rng: np.random.Generator) -> tuple[Floats, NDArray[np.int64]]:
+    """(N, D) unit-norm vectors and their clusters."""
+    cluster = rng.integers(len(shape.centres), size=count)
+    vectors = np.empty((count, shape.centres.shape[1]), dtype=np.float32)
+    for start in range(0, count, 50_000):
+        part = slice(start, start + 50_000)
+        noise = rng.standard_normal((len(cluster[part]), len(shape.axes)), dtype=np.float32)
+        vectors[part] = _unit(shape.centres[cluster[part]] + noise @ shape.axes)
+    return vectors, cluster
+
+
+def make_rows(shape: Shape, count: int, rng: np.random.Generator) -> Rows:
+    """Attributes are independent of the vectors, but for modality and findings."""
+    vectors, cluster = draw(shape, count, rng)
+    probabilities = rng.beta(1, 12, size=(count, SCORED)).astype(np.float32)
+    kind = cluster % CLUSTERS
+    has = kind < SCORED  # one cluster in five hundred shows each finding plainly
+    probabilities[np.flatnonzero(has), kind[has]] = rng.beta(8, 2, size=int(has.sum()))
+    return Rows(
+        vectors,
+        cluster // CLUSTERS,
+        rng.integers(DAYS, size=count),
+        rng.uniform(0, 100, size=count).astype(np.float32),
+        probabilities,
+    )
+
+
+def make_questions(shape: Shape, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Examples, and words: a cluster's centre with a little noise, beyond the gap."""
+    examples, _ = draw(shape, count, rng)
+    near = shape.centres[rng.integers(len(shape.centres), size=count)]
+    noise = rng.standard_normal((count, len(shape.axes)), dtype=np.float32) @ shape.axes
+    return examples, _unit(near + np.float32(0.3) * noise + shape.gap)
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+def fill(pool: Pool, rows: Rows) -> None:
+    """Put the rows into the space without its graph; row_id is the number of the row plus 1."""
+    width = rows.vectors.shape[1]
+    with transaction(pool) as connection:
+        for level in Level:
+            connection.execute(
+                "SELECT search_space(%s, %s, %s, %s, %s)",
+                (BUNDLE.digest, BUNDLE.name, BUNDLE.version, level.value, width),
+            )
+        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(f"{leaf(pool)}_hnsw")))
+        connection.execute(
+            "INSERT INTO search_findings SELECT m * %s + f + 1, name || '.f' || f "
+            "FROM unnest(%s::text[]) WITH ORDINALITY AS o(name, n), LATERAL (SELECT n - 1 AS m) AS k, "
+            "generate_series(0, %s) AS f",
+            (SCORED, list(MODALITIES), SCORED - 1),
+        )
+        connection.execute("SET LOCAL session_replication_role = replica")  # nothing to be checked
+        copy_rows(connection, rows, space(pool))
+    with psycopg.connect(pool.conninfo, autocommit=True) as alone:
+        alone.execute("VACUUM ANALYZE search_rows")
+        alone.execute("ANALYZE studies")
+
+
+def copy_rows(connection: psycopg.Connection[Any], rows: Rows, into: int) -> None:
+    """By COPY, ten views to a study."""
+    last = (len(rows) - 1) // VIEWS_PER_STUDY
+    connection.execute(
+        "INSERT INTO studies (study_uid, state) "
+        "SELECT '2.25.' || s, 'reported' FROM generate_series(0, %s) AS s",
+        (last,),
+    )
+    empty: list[float | None] = [None] * (SCORED * len(MODALITIES))
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            "COPY search_rows (space, study_uid, series_uid, view, modality, in_scope, study_date, sex, age, "
+            "birth_year, patient_id, probabilities, embedding) FROM STDIN"
+        ) as copy,
+    ):
+        for at in range(len(rows)):
+            modality, day = int(rows.modality[at]), int(rows.day[at])
+            scored = empty[: SCORED * modality] + [round(float(p), 6) for p in rows.probabilities[at]]
+            study = at // VIEWS_PER_STUDY
+            taken = FIRST_DAY + timedelta(days=day)
+            copy.write_row(
+                (
+                    into,
+                    f"2.25.{study}",
+                    f"2.25.{study}.{at}",
+                    at % VIEWS_PER_STUDY,
+                    MODALITIES[modality],
+                    True,
+                    taken,
+                    "FM"[at % 2],
+                    float(rows.age[at]),
+                    taken.year - int(rows.age[at]),
+                    f"P{study}",
+                    scored,
+                    rows.vectors[at],
+                )
+            )
+
+
+def space(pool: Pool) -> int:
+    """The number of the space that is measured."""
+    with transaction(pool) as connection:
+        row = connection.execute("SELECT space FROM search_spaces WHERE level = 'series'").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def leaf(pool: Pool) -> str:
+    """Its table."""
+    return f"search_rows_{space(pool)}"
