@@ -120,13 +120,8 @@ def frame_facts(loaded: Loaded) -> Sequence[FrameFacts]:
     """Of each frame that has functional groups, in order; what a frame does not tell itself is told for all
     (Shared Functional Groups). Empty where there are none. Raises UnreadableObjectError."""
     shared = first_item(loaded.header, "SharedFunctionalGroupsSequence") or Dataset()
-    # Frame Content is never shared.
-    common = [
-        macro.by_dataset(first_item(shared, macro.keyword) or Dataset())
-        if macro.by_dataset != _passes_of
-        else ()
-        for macro in _MACROS
-    ]
+    common = [macro.by_dataset(first_item(shared, macro.keyword) or Dataset()) for macro in _MACROS[:-1]]
+    common.append(())  # Frame Content is never shared
     try:
         told = _by_bytes(loaded, common)
     except (ValueError, struct.error):

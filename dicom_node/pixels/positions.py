@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataelem import RawDataElement
-from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicom_node.pixels.ground import Loaded, inflate
+from dicom_node.pixels.ground import Loaded
+from dicom_node.pixels.groups import raw_value
 
-_GROUPS = Tag("PerFrameFunctionalGroupsSequence")
 _ITEM = b"\xfe\xff\x00\xe0"
 _COLUMN, _ROW = b"\x48\x00\x1e\x02", b"\x48\x00\x1f\x02"
 """Column and Row Position in Total Image Pixel Matrix (0048,021E) and (0048,021F), little endian."""
@@ -27,19 +24,11 @@ def raw_positions(loaded: Loaded) -> Positions | None:
     None where the groups are not there, or not written in items of known length that each tell both once:
     they are to be read as data sets then.
     """
-    element: object = loaded.header.get_item(_GROUPS, keep_deferred=True)
-    if not isinstance(element, RawDataElement) or not element.is_little_endian:
+    found = raw_value(loaded, "PerFrameFunctionalGroupsSequence")
+    if found is None:
         return None
-    data = element.value
-    if data is None and loaded.instance.transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
-        with loaded.instance.path.open("rb") as file:
-            file.seek(element.value_tell)
-            data = file.read(element.length)
-    elif data is None:
-        data = inflate(loaded.instance).getvalue()[element.value_tell : element.value_tell + element.length]
-    if not isinstance(data, bytes) or len(data) != element.length:
-        return None
-    kind = b"\x04\x00\x00\x00" if element.is_implicit_VR else b"SL\x04\x00"
+    data, implicit = found
+    kind = b"\x04\x00\x00\x00" if implicit else b"SL\x04\x00"
     places: list[tuple[int, int]] = []
     at = 0
     while at < len(data):
