@@ -7,6 +7,7 @@ frame, never the node.
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import select
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -27,6 +29,10 @@ SECONDS = 30.0
 MEGABYTES = 4096
 """Address space of a child; the largest frame that is read takes 64 Mi pixels of 4 bytes, thrice."""
 MAX_LINE = 4096
+PIPE = 1 << 20
+"""Bytes that a pipe is asked to hold: what Linux allows to everybody."""
+MAX_VALUE = 8
+"""Bytes of a sample of a frame, at most."""
 START_SECONDS = 60.0
 """For a child to start: it takes one, on a machine that is not busy."""
 SPARE_SECONDS = 5
@@ -57,8 +63,9 @@ def _environment() -> dict[str, str]:
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if Path(path).is_absolute()]
     if paths:
         kept["PYTHONPATH"] = os.pathsep.join(paths)
-    # A codec's own threads would take the address space of the child many times over.
-    return {**kept, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
+    # A codec's own threads would take the address space of the child many times over. Two are worth theirs;
+    # OpenJPEG is told of them here, as Pillow has no word for it.
+    return {**kept, "OMP_NUM_THREADS": "2", "OPJ_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class _Child:
@@ -79,8 +86,10 @@ class _Child:
             )
         except OSError as error:
             raise _unavailable() from error
-        assert self._process.stdin is not None  # noqa: S101 # a pipe
+        assert self._process.stdin is not None  # noqa: S101 # pipes, both
+        assert self._process.stdout is not None  # noqa: S101
         os.set_blocking(self._process.stdin.fileno(), False)
+        _widen(self._process.stdin.fileno(), self._process.stdout.fileno())
         self._ready = False
 
     def await_ready(self) -> None:
@@ -101,8 +110,8 @@ class _Child:
         assert self._process.stdout is not None  # noqa: S101
         until = time.monotonic() + seconds
         try:
-            _write(self._process.stdin.fileno(), request_of(coded, halvings), until)
-            _write(self._process.stdin.fileno(), coded.data, until)
+            for data in request_of(coded, halvings):
+                _write(self._process.stdin.fileno(), data, until)
         except BrokenPipeError:
             raise _EndedError from None
         source, held = self._process.stdout.fileno(), bytearray()
@@ -110,10 +119,13 @@ class _Child:
             if len(held) >= MAX_LINE:
                 raise _EndedError
             held += _read(source, until)
-        line, body = bytes(held[:end]), held[end + 1 :]
+        line, begun = bytes(held[:end]), held[end + 1 :]
         wanted = length_of(line)
-        while len(body) < wanted:
-            body += _read(source, until)
+        if not len(begun) <= wanted <= MAX_VALUE * math.prod(coded.size):
+            raise _EndedError  # a child that a frame has taken over must not fill this process's memory
+        body = bytearray(wanted)
+        body[: len(begun)] = begun
+        _fill(source, memoryview(body)[len(begun) :], until)
         return pixels_of(line, body)
 
     def end(self) -> None:
@@ -135,10 +147,29 @@ def _waited(pipe: int, event: int, until: float) -> bool:
 def _read(source: int, until: float) -> bytes:
     if not _waited(source, select.POLLIN, until):
         raise TimeoutError
-    data = os.read(source, 1 << 20)
+    data = os.read(source, PIPE)
     if not data:
         raise _EndedError
     return data
+
+
+def _fill(source: int, view: memoryview, until: float) -> None:
+    """All of `view`, from a pipe."""
+    while view:
+        if not _waited(source, select.POLLIN, until):
+            raise TimeoutError
+        count = os.readv(source, [view])
+        if not count:
+            raise _EndedError
+        view = view[count:]
+
+
+def _widen(*pipes: int) -> None:
+    """Let pipes hold more than 64 KB, so that parent and child need few turns to move a frame; they stay as
+    they are where the system allows no more."""
+    for pipe in pipes:
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def _write(target: int, data: bytes, until: float) -> None:

@@ -153,26 +153,26 @@ def _encapsulated(
     if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
         offsets = (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths)
     allocated = count(header, "BitsAllocated")
-    with loaded.instance.path.open("rb") as file:
-        for data in encoded_frames(file, indices, frames, offsets):
-            stream = inspect(data)
-            if stream is not None and (stream.rows, stream.columns, stream.components) != size:
-                raise UnreadableObjectError(
-                    "broken-pixels",
-                    f"A frame of {stream.rows} x {stream.columns} x {stream.components} is stored; "
-                    f"the header says {' x '.join(map(str, size))}.",
-                )
-            coded = Coded(
-                data=data,
-                transfer_syntax=str(uid),
-                rows=size[0],
-                columns=size[1],
-                samples=size[2],
-                bits_allocated=allocated,
-                bits_stored=count(header, "BitsStored", default=allocated),
-                signed=number(header, "PixelRepresentation") == 1,
-                photometric=text(header, "PhotometricInterpretation"),
-                planar=int(number(header, "PlanarConfiguration") or 0),
-                stream=stream,
+    for encoded in encoded_frames(loaded, indices, frames, offsets):
+        stream = inspect(encoded.data)
+        if stream is not None and (stream.rows, stream.columns, stream.components) != size:
+            raise UnreadableObjectError(
+                "broken-pixels",
+                f"A frame of {stream.rows} x {stream.columns} x {stream.components} is stored; "
+                f"the header says {' x '.join(map(str, size))}.",
             )
-            yield loaded.decode(coded, halvings)
+        coded = Coded(
+            data=encoded.data,
+            transfer_syntax=str(uid),
+            rows=size[0],
+            columns=size[1],
+            samples=size[2],
+            bits_allocated=allocated,
+            bits_stored=count(header, "BitsStored", default=allocated),
+            signed=number(header, "PixelRepresentation") == 1,
+            photometric=text(header, "PhotometricInterpretation"),
+            planar=int(number(header, "PlanarConfiguration") or 0),
+            stream=stream,
+            place=encoded.place,
+        )
+        yield loaded.decode(coded, halvings)

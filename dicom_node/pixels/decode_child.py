@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from dicom_node.errors import InputError, UnreadableObjectError
 from dicom_node.pixels.decoders.registry import decode
-from dicom_node.pixels.decoders.wire import READY, read_request, write_fault, write_pixels
+from dicom_node.pixels.decoders.wire import READY, read_request, write_fault, write_gone, write_pixels
 from dicom_node.pixels.quiet import parsing
 
 BROKEN = "Its pixel data cannot be decoded."
@@ -32,6 +32,8 @@ def answer(requests: BinaryIO, answers: BinaryIO, seconds: int) -> None:
                 pixels = decode(coded, halvings, contained=True)
         except MemoryError:
             write_fault(answers, UnreadableObjectError("broken-pixels", BROKEN))
+        except OSError as error:  # of the file system: a codec's own have no number
+            write_gone(answers, error)
         except InputError as error:
             write_fault(answers, error)
         except BaseException as error:

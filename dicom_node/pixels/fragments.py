@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -12,6 +13,8 @@ from dicom_node.errors import UnreadableObjectError
 _ITEM = b"\xfe\xff\x00\xe0"
 Places = Callable[[int], tuple[int, int | None]]
 """0-based frame to the offsets of its first item and of what comes behind its last; None: the delimiter."""
+Parts = Sequence[tuple[int, int]]
+"""Offset and length of the value of each fragment, in bytes, in order."""
 
 
 def frame_places(
@@ -64,19 +67,23 @@ def _by_items(file: BinaryIO, base: int, frames: int) -> Places | None:
     return lambda index: (int(heads[index]), int(heads[index + 1]))
 
 
-def join_fragments(file: BinaryIO, begin: int, end: int | None) -> bytes:
-    """The value of all items from `begin` to `end`, or to the delimiter. Raises UnreadableObjectError."""
-    file.seek(begin)
-    values: list[bytes] = []
-    while end is None or file.tell() < end:
+def parts_of(file: BinaryIO, begin: int, end: int | None) -> Parts:
+    """Where the values of all items from `begin` to `end`, or to the delimiter, lie; none reaches beyond the
+    end of the file. Raises UnreadableObjectError."""
+    size = os.fstat(file.fileno()).st_size
+    parts: list[tuple[int, int]] = []
+    at = begin
+    while end is None or at < end:
+        file.seek(at)
         head = file.read(8)
         if head[:4] != _ITEM:
-            if end is None and values:
+            if end is None and parts:
                 break
             raise UnreadableObjectError("broken-pixels", "A frame does not lie where its table says.")
         length = int.from_bytes(head[4:], "little")
-        value = file.read(length) if length < 1 << 31 else b""
-        values.append(value)
-        if len(value) < length:
+        there = min(length, max(0, size - at - 8)) if length < 1 << 31 else 0
+        parts.append((at + 8, there))
+        if there < length:
             break  # cut short: the codec tells whether what is there is enough
-    return b"".join(values)
+        at += 8 + length
+    return parts

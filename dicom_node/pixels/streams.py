@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -19,8 +21,8 @@ from pydicom.uid import (
 )
 
 from dicom_node.errors import UnreadableObjectError
-from dicom_node.pixels.decoders.coded import Stream
-from dicom_node.pixels.fragments import frame_places, join_fragments
+from dicom_node.pixels.decoders.coded import Place, Stream
+from dicom_node.pixels.fragments import Parts, frame_places, parts_of
 from dicom_node.pixels.ground import FIRST_PIXELS, Loaded, count, inflate, number, text
 
 _PIXELS = 0x7FE00010
@@ -32,21 +34,57 @@ _START, _SIZES = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _NO_FRAME = frozenset((0xC4, 0xC8, 0xCC))
 """Markers between C0 and CF that are no start of frame: DHT, JPG, DAC (ISO 10918-1 table B.1)."""
 _JPEG_LS = 0xF7
+HEAD = 1 << 16
+"""Bytes in which a stream tells its size, as a rule; frames that are no larger are read at once."""
+MAX_PARTS = 256
+"""Fragments of a frame that is told by its place: a list of millions would be no help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One encoded frame."""
+
+    data: bytes
+    """All of it; its first HEAD bytes, or more, where `place` is told."""
+    place: Place | None
 
 
 def encoded_frames(
-    file: BinaryIO, indices: Sequence[int], frames: int, offsets: tuple[bytes, bytes] | None
-) -> Iterator[bytes]:
-    """The encoded frames with these 0-based indices of an open Part 10 file; `offsets` is its Extended Offset
-    Table, where it has one. Raises UnreadableObjectError (`no-pixel-data`)."""
-    start = _value_of_pixels(file)
-    places = frame_places(file, start, frames, offsets)
-    for index in indices:
-        if places is None:
-            file.seek(start)
-            yield get_frame(file, index, number_of_frames=frames, extended_offsets=offsets)
-        else:
-            yield join_fragments(file, *places(index))
+    loaded: Loaded, indices: Sequence[int], frames: int, offsets: tuple[bytes, bytes] | None
+) -> Iterator[Encoded]:
+    """The encoded frames with these 0-based indices; `offsets` is the Extended Offset Table, where there is
+    one. Raises UnreadableObjectError (`no-pixel-data`)."""
+    path = loaded.instance.path.absolute()
+    with path.open("rb") as file:
+        start = _value_of_pixels(file, loaded.pixels_at)
+        places = frame_places(file, start, frames, offsets)
+        for index in indices:
+            if places is None:
+                file.seek(start)
+                yield Encoded(get_frame(file, index, number_of_frames=frames, extended_offsets=offsets), None)
+            else:
+                yield _encoded(file, path, parts_of(file, *places(index)))
+
+
+def _encoded(file: BinaryIO, path: Path, parts: Parts) -> Encoded:
+    """A large frame of few parts by its place: who decodes it reads it. Any other as it is."""
+    if sum(length for _, length in parts) <= HEAD or len(parts) > MAX_PARTS:
+        return Encoded(b"".join(_values(file, parts)), None)
+    place = Place(path, tuple(parts))
+    head = b""
+    for offset, length in parts:
+        head += next(_values(file, [(offset, min(length, HEAD - len(head)))]))
+        if len(head) >= HEAD:
+            break
+    if head[:2] == _START and inspect(head) is None:  # long markers stand before its size
+        return Encoded(place.read(), None)
+    return Encoded(head, place)
+
+
+def _values(file: BinaryIO, parts: Parts) -> Iterator[bytes]:
+    for offset, length in parts:
+        file.seek(offset)
+        yield file.read(length)
 
 
 def native_frames(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[Any]] | None:
@@ -135,19 +173,24 @@ def _value_at(loaded: Loaded, at: int) -> tuple[int | None, int]:
     return (at + 12 if known else None), int.from_bytes(head[8:12], order)
 
 
-def _value_of_pixels(file: BinaryIO) -> int:
-    """The offset of the Basic Offset Table. Encapsulated data are Explicit VR Little Endian (PS3.5 A.4)."""
+def _value_of_pixels(file: BinaryIO, at: int | None) -> int:
+    """The offset of the Basic Offset Table. Pixel Data stands `at` an offset, or is to be looked for.
 
-    def at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-        return int(tag) >= FIRST_PIXELS
+    Encapsulated data are Explicit VR Little Endian (PS3.5 A.4). Raises UnreadableObjectError
+    (`no-pixel-data`)."""
+    for known in (True, False) if at is not None else (False,):
+        file.seek(at if known and at is not None else 0)
+        if not known:
+            read_partial(file, stop_when=_at_pixels, force=True, specific_tags=[Tag("Rows")])
+        head = file.read(12)
+        group, element = (int.from_bytes(head[i : i + 2], "little") for i in (0, 2))
+        if (group << 16) + element == _PIXELS:
+            return file.tell()
+    raise UnreadableObjectError("no-pixel-data", "It has no pixel data.")
 
-    file.seek(0)
-    read_partial(file, stop_when=at_pixels, force=True, specific_tags=[Tag("Rows")])
-    head = file.read(12)
-    group, element = (int.from_bytes(head[i : i + 2], "little") for i in (0, 2))
-    if (group << 16) + element != _PIXELS:
-        raise UnreadableObjectError("no-pixel-data", "It has no pixel data.")
-    return file.tell()
+
+def _at_pixels(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+    return int(tag) >= FIRST_PIXELS
 
 
 def inspect(data: bytes) -> Stream | None:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dicom_node.pixels.decoders.sums import block_sums
+
 Pixels = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a frame lies, so that only the process that decodes it need read it."""
+
+    path: Path
+    """Absolute."""
+    parts: tuple[tuple[int, int], ...]
+    """Offset and length of each fragment, in bytes, in order."""
+
+    def read(self) -> bytes:
+        """All of it; less where the file has become shorter. Raises OSError where the file is gone."""
+        with self.path.open("rb", buffering=0) as file:
+            values = [os.pread(file.fileno(), length, offset) for offset, length in self.parts]
+        return values[0] if len(values) == 1 else b"".join(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +54,7 @@ class Coded:
     """One frame as it lies in the file (PS3.5 A.4), and the attributes of Image Pixel that tell its form."""
 
     data: bytes
+    """All of it; its first bytes alone where `place` is told."""
     transfer_syntax: str
     rows: int
     columns: int
@@ -45,6 +66,12 @@ class Coded:
     planar: int
     stream: Stream | None
     """What the data say of themselves; None where they do not."""
+    place: Place | None = None
+    """Where the whole frame is to be read from; None where `data` holds it."""
+
+    def whole(self) -> Coded:
+        """The same with all its data. Raises OSError where the file is gone."""
+        return self if self.place is None else replace(self, data=self.place.read(), place=None)
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -104,8 +131,7 @@ def halved(size: tuple[int, int], halvings: int) -> tuple[int, int]:
 def shrink(pixels: Pixels, halvings: int) -> Pixels:
     """Means over blocks of 2^halvings in each direction, rounded; the last blocks may be narrower.
 
-    (rows, columns[, 3]) to the size that `halved` tells, same dtype. Written as a sum of strided views: some
-    ten times as fast as a reduction over reshaped axes.
+    (rows, columns[, 3]) to the size that `halved` tells, same dtype. Integers only.
     """
     if halvings == 0:
         return pixels
@@ -115,12 +141,26 @@ def shrink(pixels: Pixels, halvings: int) -> Pixels:
     if any(spare):
         padding = ((0, spare[0]), (0, spare[1]), *((0, 0),) * (pixels.ndim - 2))
         pixels = np.pad(pixels, padding, mode="edge")
-    total = np.zeros((rows, columns, *pixels.shape[2:]), dtype=np.int64 if pixels.itemsize > 2 else np.int32)
-    for y in range(step):
-        row = pixels[y::step]
-        for x in range(step):
-            total += row[:, x::step]
-    return ((total + (1 << (2 * halvings - 1))) >> (2 * halvings)).astype(pixels.dtype)
+    signed = pixels.dtype.kind == "i" and pixels.itemsize <= 2 and pixels.flags.c_contiguous
+    total: NDArray[Any] | None = block_sums(_above_zero(pixels) if signed else pixels, step)
+    if total is None:
+        signed = False
+        total = np.zeros((rows, columns, *pixels.shape[2:]), np.int64 if pixels.itemsize > 2 else np.int32)
+        for y in range(step):
+            row = pixels[y::step]
+            for x in range(step):
+                total += row[:, x::step]
+    means = (total + total.dtype.type(1 << (2 * halvings - 1))) >> total.dtype.type(2 * halvings)
+    return (
+        _above_zero(means.astype(f"u{pixels.itemsize}"), back=True) if signed else means.astype(pixels.dtype)
+    )
+
+
+def _above_zero(pixels: Pixels, *, back: bool = False) -> Pixels:
+    """Signed values plus half of their range as unsigned ones of the same width, or `back`."""
+    half = np.array(1 << (8 * pixels.itemsize - 1), dtype=f"u{pixels.itemsize}")
+    moved = pixels.view(half.dtype) ^ half
+    return moved.view(f"i{pixels.itemsize}") if back else moved
 
 
 def as_stored(pixels: Pixels, coded: Coded) -> Pixels:

@@ -109,8 +109,10 @@ def decode(coded: Coded, halvings: int, *, contained: bool) -> Pixels:
 
     As little as possible is decoded, and what a codec cannot leave out is averaged over blocks.
 
-    Raises UnsupportedObjectError, UnreadableObjectError, and what codecs raise on broken data.
+    Raises UnsupportedObjectError, UnreadableObjectError, OSError where the file is gone, and what codecs
+    raise on broken data.
     """
+    coded = coded.whole()
     if coded.transfer_syntax in _ENDED and _EOI not in coded.data.rstrip(b"\0")[-16:]:
         raise UnreadableObjectError("broken-pixels", "Its pixel data are cut short.")
     pixels = choose(coded, contained=contained).decode(coded, halvings)

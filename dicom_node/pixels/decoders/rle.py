@@ -2,24 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
+import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
 from rle.rle import decode_frame
 
 from dicom_node.pixels.decoders.coded import Coded, Pixels, as_stored
+from dicom_node.pixels.decoders.sums import block_sums
+
+_HEADER = 64
+"""Bytes: the number of segments and the offset of each of up to 15."""
+Planes = Sequence[NDArray[np.uint8]]
 
 
 class Rle:
-    """pylibjpeg-rle, eight times as fast as pydicom's own. On damaged data its Rust panics."""
+    """Each segment by imagecodecs' PackBits, in a third of the time that pylibjpeg-rle takes; that one takes
+    what PackBits refuses, and panics in Rust on damaged data."""
 
-    name = "pylibjpeg"
+    name = "imagecodecs"
     contained = True
 
     def takes(self, coded: Coded) -> bool:
-        """Grey only: it leaves colours as planes."""
+        """Grey only: colours are planes of planes."""
         return coded.grey
 
-    def decode(self, coded: Coded, _halvings: int) -> Pixels:
-        """See Decoder. Always the full size."""
-        flat = decode_frame(coded.data, coded.rows * coded.columns, coded.bits_allocated, "<")
-        kind = np.dtype(f"<u{coded.bits_allocated // 8}")
-        return as_stored(np.frombuffer(flat, dtype=kind).reshape(coded.rows, coded.columns), coded)
+    def decode(self, coded: Coded, halvings: int) -> Pixels:
+        """See Decoder. Every run is read; where words are made smaller, the sums of their bytes are."""
+        planes = _planes(coded)
+        if planes is None:
+            flat = decode_frame(coded.data, coded.rows * coded.columns, coded.bits_allocated, "<")
+            kind = np.dtype(f"<u{coded.bits_allocated // 8}")
+            return as_stored(np.frombuffer(flat, dtype=kind).reshape(coded.rows, coded.columns), coded)
+        if halvings and not coded.signed:
+            smaller = _means(planes, halvings)
+            if smaller is not None:
+                return smaller
+        if len(planes) == 1:
+            return as_stored(planes[0], coded)
+        joined = np.empty((coded.rows, coded.columns, len(planes)), dtype=np.uint8)
+        for place, plane in enumerate(reversed(planes)):
+            joined[:, :, place] = plane
+        return as_stored(joined.view(f"<u{len(planes)}")[:, :, 0], coded)
+
+
+def _planes(coded: Coded) -> Planes | None:
+    """(rows, columns) of each byte of the words, the most significant first (PS3.5 G.2); None where the
+    header or a segment is not as it should be."""
+    count, data = coded.bits_allocated // 8, memoryview(coded.data)
+    told = np.frombuffer(data[:_HEADER], dtype="<u4")
+    if len(told) != _HEADER // 4 or told[0] != count:
+        return None
+    starts = [int(offset) for offset in told[1 : count + 1]]
+    ends = [*starts, len(data)]
+    if starts[0] < _HEADER or any(begin >= end for begin, end in pairwise(ends)):
+        return None
+    planes = []
+    for begin, end in pairwise(ends):
+        plane = np.empty(coded.rows * coded.columns, dtype=np.uint8)
+        try:
+            done = imagecodecs.packbits_decode(data[begin:end], out=plane)
+        except imagecodecs.ImcdError:
+            return None
+        if len(done) != len(plane):
+            return None
+        planes.append(plane.reshape(coded.rows, coded.columns))
+    return planes
+
+
+def _means(planes: Planes, halvings: int) -> Pixels | None:
+    """Means over blocks of 2^halvings, rounded as `shrink` does; None where the sides are no multiples."""
+    total: NDArray[np.uint32] | None = None
+    for plane in planes:
+        sums = block_sums(plane, 1 << halvings)
+        if sums is None:
+            return None
+        total = sums if total is None else (total << np.uint32(8)) + sums
+    assert total is not None  # noqa: S101 # there is a plane for each byte
+    means = (total + np.uint32(1 << (2 * halvings - 1))) >> np.uint32(2 * halvings)
+    return means.astype(f"u{len(planes)}")

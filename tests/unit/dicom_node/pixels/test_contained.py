@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -18,8 +20,10 @@ from pydicom.uid import HTJ2KLossless, JPEG2000Lossless, JPEGBaseline8Bit, JPEGL
 from dicom_node.errors import UnreadableObjectError, UnsupportedObjectError
 from dicom_node.pixels import contained
 from dicom_node.pixels.contained import DecoderPool
-from dicom_node.pixels.decoders.coded import Coded, halved, shrink
+from dicom_node.pixels.decode_child import answer
+from dicom_node.pixels.decoders.coded import Coded, Place, halved, shrink
 from dicom_node.pixels.decoders.registry import decode_here
+from dicom_node.pixels.decoders.wire import pixels_of, request_of
 from dicom_node.pixels.streams import inspect
 
 GREY = (np.add.outer(np.arange(96), 2 * np.arange(130)) * 11 % 4096).astype(np.uint16)
@@ -79,8 +83,8 @@ def test_several_threads_may_ask(pool: DecoderPool) -> None:
     frames = [FRAMES[name] for name in FRAMES] * 4
     with ThreadPoolExecutor(5) as threads:
         answers = list(threads.map(lambda frame: pool(frame, 0), frames))
-    for frame, answer in zip(frames, answers, strict=True):
-        np.testing.assert_array_equal(answer, decode_here(frame, 0))
+    for frame, pixels in zip(frames, answers, strict=True):
+        np.testing.assert_array_equal(pixels, decode_here(frame, 0))
 
 
 @pytest.mark.parametrize("halvings", [1, 2, 3])
@@ -105,6 +109,23 @@ def test_a_jpeg_may_be_decoded_smaller() -> None:
     small = decode_here(frame, 2)
     assert small.shape == (24, 33)
     assert np.abs(small.astype(int) - shrink(pixels, 2).astype(int)).max() <= 6
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int16, np.uint32])
+@pytest.mark.parametrize("shape", [(64, 96), (61, 97), (40, 48, 3)])
+@pytest.mark.parametrize("halvings", [1, 2, 3, 5])
+def test_shrink_equals_the_naive_mean(kind: type, shape: tuple[int, ...], halvings: int) -> None:
+    step, limits = 1 << halvings, np.iinfo(kind)
+    pixels = np.random.default_rng(4).integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
+    pixels[:step, :step] = limits.max  # the largest sum there can be
+    spare = [(0, -side % step) for side in shape[:2]] + [(0, 0)] * (len(shape) - 2)
+    padded = np.pad(pixels, spare, mode="edge").astype(np.int64)
+    rows, columns = padded.shape[0] // step, padded.shape[1] // step
+    sums = padded.reshape(rows, step, columns, step, *shape[2:]).sum(axis=(1, 3))
+    means = (sums + step * step // 2) // (step * step)
+    small = shrink(pixels, halvings)
+    assert small.dtype == kind
+    np.testing.assert_array_equal(small, means)
 
 
 def test_shrink_is_the_mean_over_blocks() -> None:
@@ -162,8 +183,41 @@ def test_a_frame_that_kills_its_decoder_is_refused_and_the_next_is_decoded(
         np.testing.assert_array_equal(lone(FRAMES["RLE"], 0), GREY)
 
 
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_frame_may_be_told_by_its_place(pool: DecoderPool, tmp_path: Path, name: str) -> None:
+    """In two fragments of a file, of which the request holds no byte."""
+    whole = FRAMES[name]
+    middle = len(whole.data) // 2
+    path = tmp_path / "frame"
+    path.write_bytes(b"before" + whole.data[:middle] + b"between" + whole.data[middle:] + b"behind")
+    place = Place(path, ((6, middle), (13 + middle, len(whole.data) - middle)))
+    told = replace(whole, data=whole.data[:100], place=place)
+    np.testing.assert_array_equal(pool(told, 0), decode_here(whole, 0))
+    np.testing.assert_array_equal(decode_here(told, 1), decode_here(whole, 1))
+
+
+def test_a_file_that_is_gone_is_no_fault_of_its_frame(tmp_path: Path) -> None:
+    told = replace(FRAMES["RLE"], place=Place(tmp_path / "none", ((0, 10),)))
+    answers = io.BytesIO()
+    line, data = request_of(told, 0)
+    answer(io.BytesIO(line + data), answers, seconds=60)
+    with pytest.raises(FileNotFoundError):
+        pixels_of(answers.getvalue(), bytearray())
+
+
+def test_an_answer_larger_than_any_frame_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that a codec's fault has given to somebody else may claim what it likes."""
+    monkeypatch.setattr(contained, "length_of", lambda _line: 1 << 40)
+    with DecoderPool(1) as lone:
+        with pytest.raises(UnreadableObjectError) as caught:
+            lone(FRAMES["RLE"], 0)
+        assert caught.value.reason == "decoder-died"
+
+
 def test_a_decoder_that_hangs_is_ended() -> None:
     with DecoderPool(1, seconds=0.0) as hasty:
+        hasty.warm()
+        hasty._idle[0].await_ready()  # its start has a limit of its own
         began = time.monotonic()
         with pytest.raises(UnreadableObjectError) as caught:
             hasty(FRAMES["JPEG 2000"], 0)
