@@ -9,7 +9,9 @@ other modality (`pairs`), or of all others together (`all others`), whose member
     R@10          relevant images among the best ten, as part of ten (of all relevant, where they are fewer)
 
 Chance is that of a random order of the same gallery. Means are over groups and ordered pairs of modalities,
-each counting once. The bootstrap draws patients of the queries and of the gallery, at once for all pairs.
+each counting once. The bootstrap draws patients of the queries and of the gallery, at once for all pairs. A
+sample's gallery has a chance of its own, so what is clear of chance is told by the figure less the chance of
+the very same sample (`over chance`), not by the figure beside the chance of the whole gallery.
 `centred`: each modality's mean (of `calib`) is taken off first, in every system alike; it says only which
 modality an image is of. `uncentred`: as the vectors are.
 """
@@ -50,8 +52,8 @@ class Side:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """One group asked from one modality in one gallery: figures (3,) and their draws (R, 3), in the order
-    mAP, above chance, R@10; and the chance of mAP and R@10."""
+    """One group asked from one modality in one gallery: figures (3,) and their draws (R, 3), in the order of
+    MEASURES; the draws less the chance of their sample, (R, 3); and the chance of mAP and R@10."""
 
     source: str
     target: str
@@ -61,20 +63,23 @@ class Found:
     relevant: int
     figures: Floats
     draws: Floats
+    over: Floats
     chance: tuple[float, float]
 
 
 MEASURES = ("mAP", "above chance", "R@10")
+KINDS = ("centred", "uncentred")
+GALLERIES = ("mean", "mean_all_others")
+"""Keys of the means over pairs, and over galleries of all other modalities together."""
+
+Draws = Mapping[tuple[str, str], Floats]
+"""By kind and gallery: (R, 3) means under every bootstrap sample, to compare with another system's."""
 
 
 def centre(embeddings: Floats, mean: Floats) -> Floats:
     """(N, D) less (D,), of unit norm again."""
     moved = embeddings - mean
     return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12))
-
-
-def _above(precision: Floats, chance: Floats) -> Floats:
-    return np.asarray((precision - chance) / (1.0 - chance))
 
 
 def _chances(relevant: Floats, n: Floats) -> tuple[Floats, Floats]:
@@ -97,24 +102,35 @@ def ask(names: tuple[str, str, str], queries: Side, gallery: Side, column: int) 
     precision = float(by_query.mean())
     figures = np.asarray([precision, (precision - chance) / (1.0 - chance), by_recall.mean()])
     draws = np.full((len(queries.weights), 3), np.nan)
+    over = draws.copy()
     for i, (own, other) in enumerate(zip(queries.weights[:, asking], gallery.weights[:, known], strict=True)):
-        there = float(other[relevant].sum())
-        if own.sum() == 0 or there == 0 or there == other.sum():
+        there, all_there = float(other[relevant].sum()), float(other.sum())
+        if own.sum() == 0 or there in (0.0, all_there):
             continue
         precisions, recalls = ranked.measures(K, other)
-        drawn = float(own @ precisions / own.sum())
-        by_chance, _ = _chances(np.asarray(there), np.asarray(other.sum()))
-        draws[i] = drawn, float(_above(np.asarray(drawn), by_chance)), own @ recalls / own.sum()
-    return Found(*names, int(asking.sum()), len(relevant), int(r), figures, draws, (chance, chance_recall))
+        drawn, recalled = own @ precisions / own.sum(), own @ recalls / own.sum()
+        by_chance, found_by_chance = (float(c) for c in _chances(np.asarray(there), np.asarray(all_there)))
+        above = (drawn - by_chance) / (1.0 - by_chance)
+        draws[i] = drawn, above, recalled
+        over[i] = drawn - by_chance, above, recalled - found_by_chance
+    return Found(
+        *names, int(asking.sum()), len(relevant), int(r), figures, draws, over, (chance, chance_recall)
+    )
 
 
-def _estimates(figures: Floats, draws: Floats, chance: tuple[float, float]) -> dict[str, Any]:
-    told = {}
+def _estimates(figures: Floats, draws: Floats, over: Floats, chance: tuple[float, float]) -> dict[str, Any]:
+    told: dict[str, Any] = {}
     for i, name in enumerate(MEASURES):
         low, high = interval(draws[:, i])
         told[name] = {"value": float(figures[i]), "low": low, "high": high}
+        told[name]["over_chance_low"], told[name]["over_chance_high"] = interval(over[:, i])
     told["mAP"]["chance"], told["R@10"]["chance"] = chance
     return told
+
+
+def _mean_draws(found: Sequence[Found]) -> Floats:
+    """(R, 3): nan where one of them has no figure, so that every sample is a mean over the same."""
+    return np.asarray(np.mean([f.draws for f in found], axis=0))
 
 
 def _means(found: Sequence[Found]) -> dict[str, Any] | None:
@@ -122,9 +138,9 @@ def _means(found: Sequence[Found]) -> dict[str, Any] | None:
     if not found:
         return None
     figures = np.mean([f.figures for f in found], axis=0)
-    draws = np.mean([f.draws for f in found], axis=0)
+    over = np.mean([f.over for f in found], axis=0)
     chance = np.mean([f.chance for f in found], axis=0)
-    return _estimates(figures, draws, (float(chance[0]), float(chance[1])))
+    return _estimates(figures, _mean_draws(found), over, (float(chance[0]), float(chance[1])))
 
 
 def _table(found: Sequence[Found]) -> list[dict[str, Any]]:
@@ -136,13 +152,14 @@ def _table(found: Sequence[Found]) -> list[dict[str, Any]]:
             "queries": f.queries,
             "gallery": f.gallery,
             "relevant": f.relevant,
-            **_estimates(f.figures, f.draws, f.chance),
+            **_estimates(f.figures, f.draws, f.over, f.chance),
         }
         for f in found
     ]
 
 
-def _retrieve(sides: Mapping[str, Side], names: Sequence[str]) -> dict[str, Any]:
+def _retrieve(sides: Mapping[str, Side], names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """All figures of one kind, and the draws of its means by gallery."""
     pairs, others = [], []
     for column, name in enumerate(names):
         for source, target in permutations(sides, 2):
@@ -161,13 +178,15 @@ def _retrieve(sides: Mapping[str, Side], names: Sequence[str]) -> dict[str, Any]
             if found is not None:
                 others.append(found)
     by_group = {name: _means([f for f in pairs if f.group == name]) for name in names}
-    return {
+    told = {
         "pairs": _table(pairs),
         "mean": _means(pairs),
         "by_group": {name: means for name, means in by_group.items() if means is not None},
         "all_others": _table(others),
         "mean_all_others": _means(others),
     }
+    means = zip(GALLERIES, (pairs, others), strict=True)
+    return told, {gallery: _mean_draws(found) for gallery, found in means if found}
 
 
 def _with_absent(member: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -178,13 +197,17 @@ def _with_absent(member: NDArray[np.int8]) -> NDArray[np.int8]:
 
 
 def cross_modal(
-    seen: Mapping[str, Embedded], data: Mapping[str, Data], groups: Sequence[Group]
-) -> dict[str, Any]:
-    """Both, centred and not, of one system."""
+    seen: Mapping[str, Embedded],
+    data: Mapping[str, Data],
+    groups: Sequence[Group],
+    kinds: Sequence[str] = KINDS,
+) -> tuple[dict[str, Any], Draws]:
+    """By kind, of one system; and the draws of its means."""
     names = [NORMAL, *(g.id for g in groups)]
     members = {m: membership(m, d.val.found, groups) for m, d in data.items()}
-    told = {}
-    for kind in ("centred", "uncentred"):
+    told: dict[str, Any] = {}
+    draws: dict[tuple[str, str], Floats] = {}
+    for kind in kinds:
         sides = {
             m: Side(
                 centre(e.val, e.calib.mean(axis=0) if kind == "centred" else np.zeros(e.val.shape[1])),
@@ -193,5 +216,6 @@ def cross_modal(
             )
             for m, e in seen.items()
         }
-        told[kind] = _retrieve(sides, names)
-    return told
+        told[kind], own = _retrieve(sides, names)
+        draws |= {(kind, gallery): rows for gallery, rows in own.items()}
+    return told, draws

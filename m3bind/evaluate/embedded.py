@@ -128,6 +128,12 @@ def says_what_is(caption: Caption, illnesses: Sequence[str]) -> bool:
     return all(caption.states.get(i) == 0 for i in illnesses)
 
 
+def seed_of_name(modality: str) -> int:
+    """Of the bootstrap of one modality. With one seed for all, samples of two modalities would be drawn by
+    the same random numbers, and be no independent samples of the two sides of a retrieval."""
+    return int(share(f"bootstrap:{modality}") * 2**32)
+
+
 def load_data(recipe: Recipe, modality: str) -> Data:
     """Examples, labels, captions and bootstrap of one modality; no image is read."""
     specs = findings_of(modality)
@@ -140,29 +146,40 @@ def load_data(recipe: Recipe, modality: str) -> Data:
         calib=Rows.of(examples(recipe, modality, "calib"), ids),
         pool=Rows.of(support_pool(examples(recipe, modality, "train"), ids), ids),
         captions=tuple(c for c in caption_pool(modality) if says_what_is(c, illnesses)),
-        weights=resampled_weights(val.groups, recipe.evaluate.bootstrap, seed=0),
+        weights=resampled_weights(val.groups, recipe.evaluate.bootstrap, seed_of_name(modality)),
     )
 
 
 def embed(
-    recipe: Recipe, system: System, data: Mapping[str, Data], cache: Path, progress: Progress
+    recipe: Recipe,
+    system: System,
+    data: Mapping[str, Data],
+    cache: Path,
+    progress: Progress,
+    shots: bool = True,
 ) -> dict[str, Embedded]:
-    """Every modality as `system` sees it."""
+    """Every modality as `system` sees it; without `shots` neither the support pool nor the captions (both are
+    then empty), which zero-shot and retrieval between images do not need."""
     told = {}
     for modality, own in data.items():
         tower, text = system.images[modality], system.texts[modality]
-        part = recipe.modalities[modality]
-        images = [
-            project(
+        wanted = {"val": own.val, "calib": own.calib} | ({"pool": own.pool} if shots else {})
+        images = {
+            split: project(
                 tower,
-                trunk_features(tower, part, rows.found, cache, f"{modality}-{split}", progress),
+                trunk_features(
+                    tower, recipe.modalities[modality], rows.found, cache, f"{modality}-{split}", progress
+                ),
             )
-            for split, rows in (("val", own.val), ("calib", own.calib), ("pool", own.pool))
-        ]
+            for split, rows in wanted.items()
+        }
         anchors = {
             spec.id: np.stack([anchor(embed_texts(text, said)) for said in reversed(prompts(spec))])
             for spec in own.specs
         }
-        captions = embed_texts(text, [c.text for c in own.captions])
-        told[modality] = Embedded(images[0], images[1], images[2], anchors, captions)
+        nothing = np.zeros((0, recipe.dimension))
+        captions = embed_texts(text, [c.text for c in own.captions]) if shots else nothing
+        told[modality] = Embedded(
+            images["val"], images["calib"], images.get("pool", nothing), anchors, captions
+        )
     return told

@@ -9,18 +9,10 @@ from typing import Any
 from m3bind.config import Recipe
 from m3bind.data.examples import duplicates, examples
 from m3bind.data.sources import data_root
+from m3bind.evaluate import words
 from m3bind.evaluate.embedded import Data
 from m3bind.evaluate.words import prose
 from m3bind.evaluate.zero_shot import has_both
-
-LIMITS = """
-{reports}{duplicates}
-
-Images of other hospitals are not here, so the targets that ask for them (pneumonia .95, CT .96, retinopathy
-.75, atrial fibrillation .95) are not measured by anything on this page.
-
-Findings without a figure, as val holds too few of them, or none without (positives): {without}.
-"""
 
 
 def without_figure(data: Data, fewest: int) -> dict[str, int]:
@@ -43,7 +35,7 @@ def reports_at_hand() -> int | None:
 
 
 def look_up(recipe: Recipe, data: Mapping[str, Data]) -> dict[str, Any]:
-    """The facts of `section`; reads every file of every split for its digest."""
+    """The facts of `section`, and the findings without a figure; reads every file for its digest."""
     same = [
         [held, known]
         for modality in data
@@ -64,17 +56,11 @@ def section(limits: Mapping[str, Any] | None) -> list[str]:
     if limits is None:
         return []
     same = "; ".join(f"`{held}` of val and `{known}` of training" for held, known in limits["duplicates"])
-    few = [f"{i} ({n})" for own in limits["without_figure"].values() for i, n in own.items()]
     rows = limits["reports"]
-    return [
-        "## What is not measured, and what is known to be wrong",
-        "",
-        *prose(
-            LIMITS,
-            reports="" if rows is None else f"The `all_reports.csv` of PTB-XL at hand holds {rows:,} rows.\n",
-            duplicates=f"The same bytes, whatever their labels say, and measured all the same: {same}."
-            if same
-            else "No file of val has the very bytes of one that was trained or calibrated on.",
-            without=", ".join(few) or "none",
-        ),
-    ]
+    return prose(
+        words.LIMITS,
+        reports="" if rows is None else f"The `all_reports.csv` of PTB-XL at hand holds {rows:,} rows.\n",
+        duplicates=f"The same bytes, whatever their labels say, and measured all the same: {same}."
+        if same
+        else "No file of val has the very bytes of one that was trained or calibrated on.",
+    )

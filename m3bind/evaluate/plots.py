@@ -11,11 +11,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from m3bind.evaluate.few_shot import SHOTS
-from m3bind.evaluate.systems import BOUND, DISTILLED, RANDOM, TITLES, UNBOUND
+from m3bind.evaluate.systems import BOUND, DISTILLED, NOISE, RANDOM, TITLES, UNBOUND
 
 Told = Mapping[str, Any]
 
-INK: Mapping[str, str] = {DISTILLED: "#0b5394", BOUND: "#5b9bd5", UNBOUND: "#e07b00", RANDOM: "#999999"}
+INK: Mapping[str, str] = {
+    DISTILLED: "#0b5394",
+    BOUND: "#5b9bd5",
+    UNBOUND: "#e07b00",
+    RANDOM: "#999999",
+    NOISE: "#cfcfcf",
+}
 """Colours that also differ in brightness."""
 START = "#38761d"
 MARKERS = ("o", "s", "^", "D", "P", "X", "v", "*")
@@ -112,7 +118,7 @@ def retrieval(told: Told) -> Figure:
         left,
         told,
         modalities,
-        lambda s, m: s["image_text"][m]["image_to_text"].get("R@1"),
+        lambda s, m: s["image_text"][m].get("image_to_text", {}).get("R@1"),
     )
     left.set_title("Image to captions, R@1")
     groups = list(told["systems"][DISTILLED]["cross_modal"]["centred"]["by_group"])
@@ -237,6 +243,11 @@ def space(told: Told) -> Figure:
     return figure
 
 
+def _mean_zero_shot(own: Told) -> float:
+    values = [z["value"] for z in own["zero_shot"].values() if z["value"] is not None]
+    return float(sum(values) / max(1, len(values)))
+
+
 def ablation(told: Told) -> Figure:
     """A panel per thing that was varied: zero-shot and retrieval across modalities by its value."""
     kinds = list(dict.fromkeys(run["what"] for run in told["runs"]))
@@ -246,22 +257,37 @@ def ablation(told: Told) -> Figure:
         x = list(range(len(runs)))
         for name, line in (("bound", "--"), ("distilled", "-")):
             own = [run[name] for run in runs]
-            if any(o is None for o in own):
-                continue
-            zero_shot = [sum(z["value"] for z in o["zero_shot"].values()) / len(o["zero_shot"]) for o in own]
             axis.plot(
-                x, zero_shot, line, color=INK[DISTILLED], marker="o", label=f"{name}: macro zero-shot AUC"
+                x,
+                [_mean_zero_shot(o) for o in own],
+                line,
+                color=INK[DISTILLED],
+                marker="o",
+                label=f"{name}: macro zero-shot AUC",
             )
-            _spread(
-                axis,
-                [float(i) for i in x],
-                [o["cross_modal"]["above chance"] for o in own],
-                INK[UNBOUND],
-                linestyle=line,
-                marker="s",
-                label=f"{name}: across modalities, above chance",
-            )
-        axis.set_xticks(x, [run["value"] + ("*" if run["recipe"] else "") for run in runs])
+            if all(o["cross_modal"] for o in own):
+                _spread(
+                    axis,
+                    [float(i) for i in x],
+                    [o["cross_modal"]["above chance"] for o in own],
+                    INK[UNBOUND],
+                    linestyle=line,
+                    marker="s",
+                    label=f"{name}: across modalities, above chance",
+                )
+        axis.axhline(
+            _mean_zero_shot(told["unbound"]),
+            color=INK[DISTILLED],
+            linewidth=0.8,
+            linestyle=":",
+            label="unbound",
+        )
+        if told["unbound"]["cross_modal"]:
+            apart = told["unbound"]["cross_modal"]["above chance"]["value"]
+            axis.axhline(apart, color=INK[UNBOUND], linewidth=0.8, linestyle=":", label="unbound")
+        axis.set_xticks(
+            x, [run["value"].replace(", ", "\n") + ("*" if run["recipe"] else "") for run in runs]
+        )
         axis.set_xlabel(f"{kind} (* the recipe's)")
         axis.axhline(0, color="#999999", linewidth=0.8)
         axis.grid(alpha=0.25)

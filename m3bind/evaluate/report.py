@@ -6,7 +6,9 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from numpy.typing import NDArray
 from m3bind.checkpoint import load_checkpoint
 from m3bind.commit import commit_of_code
 from m3bind.config import Recipe
+from m3bind.data.captions import shared_captions
 from m3bind.digest import pretrain_digest
-from m3bind.evaluate.cross_modal import cross_modal
+from m3bind.evaluate.cross_modal import GALLERIES, KINDS, MEASURES, Draws, cross_modal
 from m3bind.evaluate.embedded import Data, Embedded, embed, load_data
 from m3bind.evaluate.few_shot import few_shot, few_shot_probe, tasks_of
 from m3bind.evaluate.groups import Group, load_groups
@@ -26,27 +29,41 @@ from m3bind.evaluate.probe import probe, start_features, training_rows
 from m3bind.evaluate.reliability import calibration
 from m3bind.evaluate.retrieval import image_text
 from m3bind.evaluate.space import plane
-from m3bind.evaluate.systems import DISTILLED, UNBOUND, systems
+from m3bind.evaluate.systems import DISTILLED, NOISE, UNBOUND, systems
 from m3bind.evaluate.targets import Made, load_targets, rows
 from m3bind.evaluate.zero_shot import Scored, difference, score_modality, zero_shot
 from m3bind.loop import Progress
+from m3bind.metrics import interval
 
 Floats = NDArray[np.float64]
-FORMAT = 2
+FORMAT = 3
 RETRIEVAL_REPEATS = 500
 
 
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """The figures of one system under every bootstrap sample, to compare with another's sample by sample."""
+
+    zero_shot: Mapping[str, Mapping[str, Scored]]
+    """By modality and finding."""
+    across: Draws
+
+
 def measure_system(
-    data: Mapping[str, Data], seen: Mapping[str, Embedded], groups: Sequence[Group], fewest: int
-) -> tuple[dict[str, Any], dict[str, dict[str, Scored]]]:
-    """Zero-shot, image-text and cross-modal figures of one system; and the draws of its zero-shot."""
+    data: Mapping[str, Data],
+    seen: Mapping[str, Embedded],
+    groups: Sequence[Group],
+    fewest: int,
+    texts: bool = True,
+) -> tuple[dict[str, Any], Drawn]:
+    """Zero-shot, image-text (where `texts`) and cross-modal figures of one system, and their draws."""
     told: dict[str, Any] = {"zero_shot": {}, "image_text": {}}
     draws = {}
     for modality, own in data.items():
         told["zero_shot"][modality], draws[modality] = zero_shot(own, seen[modality], fewest)
-        told["image_text"][modality] = image_text(own, seen[modality], RETRIEVAL_REPEATS)
-    told["cross_modal"] = cross_modal(seen, data, groups)
-    return told, draws
+        told["image_text"][modality] = image_text(own, seen[modality], RETRIEVAL_REPEATS) if texts else {}
+    told["cross_modal"], across = cross_modal(seen, data, groups)
+    return told, Drawn(draws, across)
 
 
 def measure_probe(
@@ -70,43 +87,46 @@ def measure_probe(
     return told, scores
 
 
-def claims(
-    told: Mapping[str, Any], draws: Mapping[str, Mapping[str, Mapping[str, Scored]]]
-) -> dict[str, Any]:
+def claims(told: Mapping[str, Any], draws: Mapping[str, Drawn]) -> dict[str, Any]:
     """What binding is to show: zero-shot not below the unbound tower's interval, and cross-modal retrieval at
     least twice the unbound towers' and clear of chance."""
     if UNBOUND not in draws:
         return {}
-    kept = {m: difference(draws[DISTILLED][m], draws[UNBOUND][m]) for m in draws[DISTILLED]}
+    ours, theirs = draws[DISTILLED], draws[UNBOUND]
+    kept = {m: difference(ours.zero_shot[m], theirs.zero_shot[m]) for m in ours.zero_shot}
     retrieval = {}
-    for kind in ("centred", "uncentred"):
-        for gallery in ("mean", "mean_all_others"):
-            ours = told[DISTILLED]["cross_modal"][kind][gallery]
-            theirs = told[UNBOUND]["cross_modal"][kind][gallery]
-            if ours is not None and theirs is not None:
-                retrieval[f"{kind}, {'pairs' if gallery == 'mean' else 'all others'}"] = {
-                    measure: _doubling(ours[measure], theirs[measure]) for measure in ours
-                }
+    for kind, gallery in product(KINDS, GALLERIES):
+        figures = [told[name]["cross_modal"][kind][gallery] for name in (DISTILLED, UNBOUND)]
+        if None not in figures:
+            gained = ours.across[kind, gallery] - theirs.across[kind, gallery]
+            retrieval[f"{kind}, {'pairs' if gallery == GALLERIES[0] else 'all others'}"] = {
+                measure: _doubling(figures[0][measure], figures[1][measure], gained[:, i])
+                for i, measure in enumerate(MEASURES)
+            }
     return {"zero_shot_kept": kept, "cross_modal": retrieval}
 
 
-def _doubling(ours: Mapping[str, float], theirs: Mapping[str, float]) -> dict[str, Any]:
-    """`ratio` is None where the unbound towers' figure is not above 0: any gain is then more than twice."""
+def _doubling(ours: Mapping[str, float], theirs: Mapping[str, float], gained: Floats) -> dict[str, Any]:
+    """`ratio` is None where the unbound towers' figure is not above 0: any gain is then more than twice.
+    `gained` (R,) is ours less theirs under the same samples; `over_chance_low` the lower end of our figure
+    less the chance of the same sample, which is what `clear_of_chance` asks to be above 0."""
     base = theirs["value"]
-    chance = ours.get("chance", 0.0)
+    low, high = interval(gained)
     return {
         "ours": ours["value"],
         "unbound": base,
-        "chance": chance,
+        "chance": ours.get("chance", 0.0),
+        "gain": {"value": ours["value"] - base, "low": low, "high": high},
         "ratio": ours["value"] / base if base > 0 else None,
         "twice": bool(ours["value"] >= 2 * max(base, 0.0)),
-        "clear_of_chance": bool(ours["low"] > chance),
+        "over_chance_low": ours["over_chance_low"],
+        "clear_of_chance": bool(ours["over_chance_low"] > 0.0),
         "most_possible_ratio": 1.0 / base if base > 0 else None,
     }
 
 
 def evaluate(work: Path, cache: Path, progress: Progress, command: str = "m3bind evaluate") -> dict[str, Any]:
-    """Measure the checkpoint in `work` beside its stages, random projections and a supervised probe; writes
+    """Measure the checkpoint in `work` beside its stages, random encoders and a supervised probe; writes
     evaluation.json."""
     began, at_work = time.monotonic(), time.process_time()
     model = load_checkpoint(work)
@@ -124,17 +144,20 @@ def evaluate(work: Path, cache: Path, progress: Progress, command: str = "m3bind
         "bootstrap": recipe.evaluate.bootstrap,
         "min_positives": fewest,
         "counts": {m: _counts(d) for m, d in data.items()},
+        "shared_sentences": len({c.text for m in recipe.modalities for c in shared_captions(m)}),
         "systems": {},
     }
-    draws: dict[str, dict[str, dict[str, Scored]]] = {}
+    draws: dict[str, Drawn] = {}
     distilled: dict[str, Embedded] = {}
     told["space"] = {}
     for system in systems(model, work):
-        seen = embed(recipe, system, data, cache, progress)
-        told["systems"][system.name], draws[system.name] = measure_system(data, seen, groups, fewest)
-        told["systems"][system.name]["few_shot"] = {
-            m: few_shot(d, seen[m], tasks_of(d, fewest)) for m, d in data.items()
-        }
+        whole = system.name != NOISE  # of random weights a few figures tell all
+        seen = embed(recipe, system, data, cache, progress, shots=whole)
+        told["systems"][system.name], draws[system.name] = measure_system(data, seen, groups, fewest, whole)
+        if whole:
+            told["systems"][system.name]["few_shot"] = {
+                m: few_shot(d, seen[m], tasks_of(d, fewest)) for m, d in data.items()
+            }
         if system.name in (DISTILLED, UNBOUND):
             told["space"][system.name] = plane(seen, data, groups)
         if system.name == DISTILLED:
@@ -143,7 +166,7 @@ def evaluate(work: Path, cache: Path, progress: Progress, command: str = "m3bind
     made = Made(recipe.name, recipe.version, lambda modality: pretrain_digest(recipe, modality))
     told["probe"], probes = measure_probe(recipe, data, cache, progress)
     told["calibration"] = {
-        m: calibration(d, distilled[m], list(draws[DISTILLED][m])) for m, d in data.items()
+        m: calibration(d, distilled[m], list(draws[DISTILLED].zero_shot[m])) for m, d in data.items()
     }
     told["targets"] = rows(load_targets(), data, distilled, probes, work, made)
     told["limits"] = look_up(recipe, data)

@@ -1,4 +1,7 @@
-"""What is compared: the checkpoint, the towers before and after binding, and random projections.
+"""What is compared: the checkpoint, the towers before and after binding, and two random encoders.
+
+    random    random projections over the weights that training starts from: what ImageNet and MiniLM know
+    noise     random weights throughout: what the shape of the networks and the preprocessing give
 
 A system answers two questions: where an image lies, and where a text lies as seen by one modality. The
 student answers the second alike for all modalities; separate towers do not.
@@ -14,18 +17,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from m3bind.checkpoint import BoundModel, load_side_towers, random_model
+from m3bind.checkpoint import BoundModel, load_side_towers, make_student, make_tower, random_model
 from m3bind.config import Recipe
 from m3bind.towers.base import TextTowerBase, VisualTower
 
 Floats = NDArray[np.float64]
 
-DISTILLED, BOUND, UNBOUND, RANDOM = "m3bind", "bound", "unbound", "random"
+DISTILLED, BOUND, UNBOUND, RANDOM, NOISE = "m3bind", "bound", "unbound", "random", "noise"
 TITLES: Mapping[str, str] = {
     DISTILLED: "M3Bind (bound and distilled)",
     BOUND: "bound, not distilled",
     UNBOUND: "unbound towers",
-    RANDOM: "random projections over ImageNet and MiniLM",
+    RANDOM: "random projections",
+    NOISE: "random weights",
 }
 
 
@@ -45,7 +49,7 @@ def stage_system(recipe: Recipe, name: str, stage: Path) -> System:
 
 
 def systems(model: BoundModel, work: Path) -> list[System]:
-    """The checkpoint, then whichever stages lie beside it, then random projections over the start weights."""
+    """The checkpoint, then whichever stages lie beside it, then the random ones."""
     recipe = model.recipe
     found = [System(DISTILLED, model.images, dict.fromkeys(recipe.modalities, model.text))]
     for name, stage in ((BOUND, "bind"), (UNBOUND, "pretrain")):
@@ -54,7 +58,20 @@ def systems(model: BoundModel, work: Path) -> list[System]:
             found.append(stage_system(recipe, name, folder))
     chance = random_model(recipe, seed=recipe.seed)
     found.append(System(RANDOM, chance.images, dict.fromkeys(recipe.modalities, chance.text)))
+    found.append(noise_system(recipe))
     return found
+
+
+def noise_system(recipe: Recipe) -> System:
+    """Towers of the recipe's shapes whose weights are all drawn at random, by the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    images = {
+        m: make_tower(part, recipe.dimension, pretrained=False) for m, part in recipe.modalities.items()
+    }
+    text = make_student(recipe, pretrained=False)
+    for module in (*images.values(), text):
+        module.eval().requires_grad_(False)
+    return System(NOISE, images, dict.fromkeys(recipe.modalities, text))
 
 
 def embed_texts(tower: TextTowerBase, texts: Sequence[str]) -> Floats:

@@ -17,10 +17,25 @@ def number(value: float | None) -> str:
 
 
 def with_interval(figure: Told | None) -> str:
-    """.912 (.850-.961)."""
+    """.912 (.850 to .961)."""
     if figure is None or figure.get("value") is None:
         return "-"
     return f"{number(figure['value'])} ({number(figure['low'])} to {number(figure['high'])})"
+
+
+def with_chance(figure: Told) -> str:
+    """.912 (.850 to .961), chance .500."""
+    return f"{with_interval(figure)}, chance {number(figure['chance'])}"
+
+
+def across_cells(m: Told) -> list[str]:
+    """mAP, above chance and R@10 of a retrieval across modalities."""
+    return [with_chance(m["mAP"]), with_interval(m["above chance"]), with_chance(m["R@10"])]
+
+
+def yes_no(value: bool) -> str:
+    """A verdict; no stands out."""
+    return "yes" if value else "**no**"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

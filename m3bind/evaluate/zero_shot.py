@@ -63,22 +63,22 @@ def macro(parts: Sequence[Scored]) -> dict[str, Any]:
 
 def macro_draws(parts: Sequence[Scored]) -> Floats:
     """(R,) mean over findings under every bootstrap sample; findings that lack a class in one are left out
-    of it."""
+    of it, and a sample in which all do has no mean (nan)."""
     draws = np.stack([p.draws for p in parts])
     kept = ~np.isnan(draws)
-    return np.asarray(np.where(kept, draws, 0.0).sum(axis=0) / np.maximum(kept.sum(axis=0), 1))
+    count = kept.sum(axis=0)
+    total = np.where(kept, draws, 0.0).sum(axis=0)
+    return np.asarray(np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0))
 
 
-def _by_dataset(scores: Floats, labels: Ints, rows: Rows) -> dict[str, Any]:
+def _by_dataset(scores: Floats, labels: Ints, rows: Rows, weights: Floats) -> dict[str, Scored]:
+    """The figure of each data set that has both classes."""
     told = {}
     for name in sorted({e.dataset for e in rows.found}):
         inside = (labels >= 0) & np.asarray([e.dataset == name for e in rows.found])
         if 0 < (labels[inside] == 1).sum() < inside.sum():
-            told[name] = {
-                "auc": auc(scores[inside], labels[inside]),
-                "n": int(inside.sum()),
-                "positives": int((labels[inside] == 1).sum()),
-            }
+            own = np.where(inside, labels, -1)
+            told[name] = score(scores, own, rows.sets, weights)
     return told
 
 
@@ -106,22 +106,30 @@ def score_modality(
     data: Data, scores: Mapping[str, Floats], fewest: int, called: bool = True
 ) -> tuple[dict[str, Any], dict[str, Scored]]:
     """Per finding of `scores` (id to (N,) scores of val) with `fewest` positives: AUC with its interval over
-    patients, by data set, and accuracies if the sign of a score `called` it; the macro mean over findings.
-    And the draws, to compare with another system's."""
+    patients, by data set, and accuracies if the sign of a score `called` it; the macro mean over findings,
+    and over those with `fewest` positives in one data set. And the draws, to compare with other systems."""
     told: dict[str, Any] = {}
     kept: dict[str, Scored] = {}
+    within: dict[str, list[Scored]] = {}
     for spec in data.illnesses:
         labels = data.val.label(spec.id)
         if spec.id not in scores or not has_both(labels, data.val.sets, fewest):
             continue
         kept[spec.id] = score(scores[spec.id], labels, data.val.sets, data.weights)
+        each = _by_dataset(scores[spec.id], labels, data.val, data.weights)
+        for name, part in each.items():
+            within.setdefault(name, []).extend([part] if part.estimate.positives >= fewest else [])
         told[spec.id] = {
             "name": spec.name,
             **asdict(kept[spec.id].estimate),
-            "by_dataset": _by_dataset(scores[spec.id], labels, data.val),
+            "by_dataset": {name: asdict(part.estimate) for name, part in each.items()},
             **(_called(scores[spec.id], labels, data.weights) if called else {}),
         }
-    summary: dict[str, Any] = {"findings": told, "macro": macro(list(kept.values()))}
+    summary: dict[str, Any] = {
+        "findings": told,
+        "macro": macro(list(kept.values())),
+        "by_dataset": {name: macro(parts) for name, parts in within.items()},
+    }
     if called and told:
         summary["accuracy"] = {
             name: float(np.mean([t[name]["value"] for t in told.values()]))

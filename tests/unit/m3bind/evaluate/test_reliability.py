@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from m3bind.evaluate.reliability import calibration, platt, sigmoid
+from m3bind.evaluate.reliability import calibration, cut_of, platt, sigmoid
 
 pytestmark = pytest.mark.train
 
@@ -34,3 +34,28 @@ def test_calibration_tells_of_findings_with_both_classes(world):
     error = told["findings"]["ct.malignant_tumour"]["expected_calibration_error"]
     assert 0 <= error["value"] < 0.1
     assert len(told["curve"]) == 1
+
+
+def test_a_threshold_tells_what_it_keeps_of_the_sensitivity_it_was_chosen_for(world):
+    data, seen = world
+    told = calibration(data["ct"], seen["ct"], ["ct.malignant_tumour"])["findings"]["ct.malignant_tumour"]
+    cut = told["threshold"]
+    assert cut["positives_in_calib"] == 24
+    assert 0.5 < cut["probability"]["low"] <= cut["probability"]["value"] <= cut["probability"]["high"]
+    assert 0.5 < cut["sensitivity"]["value"] <= 1.0
+    assert cut["specificity"]["value"] == 1.0
+    error = told["expected_calibration_error"]
+    assert 0 <= error["perfect"] <= error["perfect_high"]
+
+
+def test_no_threshold_where_the_margin_points_the_wrong_way(apart):
+    data, seen = apart
+    told = calibration(data["pathology"], seen["pathology"], ["pathology.adenocarcinoma"])
+    assert told["findings"]["pathology.adenocarcinoma"]["threshold"] is None
+
+
+@pytest.mark.parametrize("sensitivity", [0.5, 0.8, 0.9, 1.0])
+def test_a_cut_is_the_highest_margin_that_reaches_the_sensitivity(sensitivity):
+    margins = np.random.default_rng(2).permutation(10).astype(float)
+    reaching = [m for m in margins if (margins >= m).mean() >= sensitivity - 1e-9]
+    assert cut_of(margins, sensitivity) == max(reaching)

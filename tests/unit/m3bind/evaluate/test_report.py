@@ -1,18 +1,22 @@
 """The page and the plots of made-up figures, measured by the code that measures real ones."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 
+from m3bind.data.groups import load_groups
+from m3bind.evaluate.cli import write
+from m3bind.evaluate.details import details
 from m3bind.evaluate.few_shot import few_shot, few_shot_probe, tasks_of
-from m3bind.evaluate.groups import load_groups
 from m3bind.evaluate.limits import without_figure
 from m3bind.evaluate.markdown import page, summary
-from m3bind.evaluate.plots import draw
+from m3bind.evaluate.misses import calibration as calibration_lines
 from m3bind.evaluate.reliability import calibration
-from m3bind.evaluate.report import claims, measure_system, plain
+from m3bind.evaluate.report import Drawn, claims, measure_system, plain
 from m3bind.evaluate.space import plane
-from m3bind.evaluate.systems import DISTILLED, UNBOUND
+from m3bind.evaluate.systems import DISTILLED, NOISE, UNBOUND
 from m3bind.evaluate.tables import number, with_interval
 
 pytestmark = pytest.mark.train
@@ -27,6 +31,7 @@ def told(worlds):
         systems[name], draws[name] = measure_system(data, seen, load_groups(), 8)
         systems[name]["few_shot"] = {m: few_shot(d, seen[m], tasks_of(d, 8)) for m, d in data.items()}
         spaces[name] = plane(seen, data, load_groups())
+    systems[NOISE], _ = measure_system(data, turned, load_groups(), 8)  # it has no few-shot figures
     probe = few_shot_probe(data["ct"], bound["ct"].pool, bound["ct"].val, tasks_of(data["ct"], 8))
     figure = {"value": 0.97, "low": 0.9, "high": 1.0, "n": 48, "positives": 24, "groups": 24}
     row = {
@@ -51,11 +56,14 @@ def told(worlds):
             "seconds": {"wall": 120, "processor": 60},
             "bootstrap": 40,
             "min_positives": 8,
+            "shared_sentences": 12,
             "counts": {m: {"val": 48, "groups": 24, "calib": 48, "support": 48} for m in data},
             "systems": systems,
             "space": spaces,
             "probe": {"supervised": {}, "few_shot": {"ct": probe}},
-            "calibration": {m: calibration(d, bound[m], list(draws[DISTILLED][m])) for m, d in data.items()},
+            "calibration": {
+                m: calibration(d, bound[m], list(draws[DISTILLED].zero_shot[m])) for m, d in data.items()
+            },
             "targets": [row, {**row, "measured": None, "met": None, "missed_by": None, "source": "x.json"}],
             "limits": {
                 "without_figure": {m: without_figure(d, 8) for m, d in data.items()},
@@ -71,10 +79,12 @@ def run(what, value, system, recipe):
     macro = {m: s["macro"] for m, s in system["zero_shot"].items()}
     own = {
         "zero_shot": macro,
+        "kept": {"ct": True, "pathology": recipe},
         "cross_modal": system["cross_modal"]["centred"]["mean"],
         "text_megabytes": 12.0,
     }
-    return {"what": what, "value": value, "recipe": recipe, "bound": own, "distilled": own, "seconds": 60}
+    row = {"what": what, "value": value, "recipe": recipe, "seconds": {"bind": 60.0, "distil": 30.0}}
+    return {**row, "bound": own, "distilled": own}
 
 
 def test_the_claims_of_a_bound_world_hold(told):
@@ -83,7 +93,25 @@ def test_the_claims_of_a_bound_world_hold(told):
     assert gained["above chance"]["clear_of_chance"]
     assert gained["above chance"]["ratio"] is None
     assert gained["mAP"]["most_possible_ratio"] >= gained["mAP"]["ratio"]
+    assert gained["mAP"]["over_chance_low"] > 0
+    assert gained["mAP"]["gain"]["low"] > 0
     assert told["claims"]["zero_shot_kept"]["ct"]["kept"]
+
+
+def test_what_is_above_chance_by_chance_is_not_clear_of_it(told):
+    """The verdict asks the interval of the figure less the chance of the same sample, not the figure."""
+    for measures in told["claims"]["cross_modal"].values():
+        for name, claim in measures.items():
+            assert claim["clear_of_chance"] == (claim["over_chance_low"] > 0), name
+    mean = told["systems"][DISTILLED]["cross_modal"]["centred"]["mean"]
+    figures = {DISTILLED: {"cross_modal": {"centred": {"mean": mean, "mean_all_others": None}}}}
+    figures[DISTILLED]["cross_modal"]["uncentred"] = {"mean": None, "mean_all_others": None}
+    near = {m: {**mean[m], "over_chance_low": -0.01} for m in mean}
+    figures[UNBOUND] = figures[DISTILLED]
+    ours = {**figures[DISTILLED]["cross_modal"], "centred": {"mean": near, "mean_all_others": None}}
+    none = Drawn({}, {("centred", "mean"): np.zeros((4, 3))})
+    made = claims({**figures, DISTILLED: {"cross_modal": ours}}, {DISTILLED: none, UNBOUND: none})
+    assert not any(c["clear_of_chance"] for c in made["cross_modal"]["centred, pairs"].values())
 
 
 def test_page_and_plots_tell_every_part(told, tmp_path):
@@ -91,35 +119,79 @@ def test_page_and_plots_tell_every_part(told, tmp_path):
     runs = [run("weight", v, told["systems"][DISTILLED], v == "20") for v in ("0", "20")]
     runs.append(run("rank", "8", told["systems"][UNBOUND], True))
     ablation = {"command": "m3bind ablate toy", "steps": {"bind": 4, "distil": 6}, "runs": runs}
-    text = page(told, ablation)
+    ablation["unbound"] = {**runs[0]["bound"], "kept": {}}
+    paths = write(told, ablation, tmp_path)
+    text = (tmp_path / "EVALUATION.md").read_text("utf-8")
+    behind = (tmp_path / "evaluation" / "DETAILS.md").read_text("utf-8")
     for head in (
         "Targets",
+        "What is not met, and why",
         "What binding is to show",
         "Zero-shot",
         "Few-shot",
         "Across modalities",
-        "Calibration",
+        "Calibration and thresholds",
+        "Ablations",
     ):
-        assert f"## {head}" in text
+        assert f"\n## {head}\n" in text
+    for head in ("Zero-shot by finding", "Thresholds", "Across modalities", "Findings without a figure"):
+        assert f"\n## {head}\n" in behind
+    assert len(text.splitlines()) < 250
     assert "**missed by .020**" in text
     assert "not measured: x.json is not there" in text
     assert "| weight | 20 (recipe) | distilled |" in text
-    assert "{" not in text
+    assert "**not pathology**" in text
+    assert "{" not in text + behind
     assert "## Ablations" not in page(told, None)
-    paths = draw(told, ablation, tmp_path)
-    assert {p.name for p in paths} == {
-        f"{n}.png" for n in ("few-shot", "retrieval", "calibration", "space", "ablation")
-    }
-    assert all(p.read_bytes()[:4] == b"\x89PNG" and p.stat().st_size > 10_000 for p in paths)
-    for name in {line.split("(")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")}:
-        assert (tmp_path / name.split("/")[1]).is_file()
+    plots = {p.name: p for p in paths if p.suffix == ".png"}
+    assert set(plots) == {f"{n}.png" for n in ("few-shot", "retrieval", "calibration", "space", "ablation")}
+    assert all(p.read_bytes()[:4] == b"\x89PNG" and p.stat().st_size > 10_000 for p in plots.values())
+    linked = set(re.findall(r"\]\(([^)]+)\)", text))
+    assert len(linked) == 6
+    assert all((tmp_path / name).is_file() for name in linked)
+    assert (tmp_path / "evaluation" / "../EVALUATION.md").is_file()
+
+
+def test_a_missed_target_tells_what_the_figures_say_of_why(told):
+    figure = {**told["targets"][0]["measured"], "high": 0.98}
+    probe = {"value": 0.995, "low": 0.99, "high": 1.0}
+    row = {**told["targets"][0], "measured": figure, "probe_here": probe}
+    text = page({**told, "targets": [row]}, None)
+    assert "0 of 1 targets that were measured are met" in text
+    assert "does not hold the target" in text
+    assert "meets it on the same images" in text
+    worse = {**row, "probe_here": {**probe, "value": 0.5}, "measured": told["targets"][0]["measured"]}
+    text = page({**told, "targets": [worse]}, None)
+    assert "holds the target" in text
+    assert "misses it too" in text
+
+
+def test_the_page_tells_no_folder_of_a_machine(told):
+    away = "/" + "home/anna/ck"
+    text = page({**told, "command": f"m3bind evaluate {away} --report {away}/report"}, None)
+    assert "`m3bind evaluate ck --report report`" in text
+    assert "anna" not in text
+
+
+def test_findings_above_the_target_are_named_by_whether_chance_explains_it():
+    own = {"n": 50, "positives": 20, "threshold": None}
+
+    def error(value):
+        figure = {"value": value, "low": 0.0, "high": 1.0, "perfect": 0.04, "perfect_high": 0.08}
+        return {**own, "expected_calibration_error": figure}
+
+    found = {"ct.a": error(0.03), "ct.b": error(0.07), "ct.c": error(0.2)}
+    lines = calibration_lines({"ct": {"findings": found}})
+    assert lines[0] == "1 of 3 findings are at .050 or below."
+    assert lines[1].endswith("by chance: ct.b .070.")
+    assert lines[2].endswith("by more than chance: ct.c .200.")
 
 
 def test_the_page_tells_its_limits(told):
     text = page(told, None)
     assert "`IDRiD_064_test.jpg` of val and `IDRiD_118_train.jpg` of training" in text
     assert "holds 500 rows" in text
-    assert "ct.benign_nodule (0)" in text
+    assert "ct.benign_nodule (0)" in details(told)
     assert "not measured by anything on this page" in text
     bare = {**told["limits"], "duplicates": [], "reports": None, "without_figure": {"ct": {}}}
     text = page({**told, "limits": bare}, None)

@@ -16,6 +16,7 @@ def test_a_finding_that_is_told_has_an_auc_of_one_and_is_called_right(world):
     assert figure["positives"] == 24
     assert figure["accuracy"]["value"] == figure["balanced_accuracy"]["value"] == 1.0
     assert figure["by_dataset"]["iq_othnccd"]["n"] == 48
+    assert told["by_dataset"]["iq_othnccd"] == told["macro"]
     assert set(draws) == set(told["findings"])
 
 
@@ -49,3 +50,13 @@ def test_macro_is_the_mean_sample_by_sample():
     labels, sets, weights = np.arange(20) % 2, np.zeros(20, dtype=np.int64), np.ones((3, 20))
     parts = [score(random.normal(size=20), labels, sets, weights) for _ in range(3)]
     assert macro_draws(parts)[0] == pytest.approx(np.mean([p.estimate.value for p in parts]))
+
+
+def test_a_sample_without_any_figure_has_no_mean():
+    """It is not nought: that would pull the interval down."""
+    labels, sets = np.arange(20) % 2, np.zeros(20, dtype=np.int64)
+    weights = np.stack([np.ones(20), (labels == 1).astype(float)])
+    (part,) = [score(np.arange(20.0), labels, sets, weights)]
+    told = macro_draws([part, part])
+    assert told[0] == part.estimate.value
+    assert np.isnan(told[1])

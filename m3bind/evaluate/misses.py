@@ -1,0 +1,96 @@
+"""What is not met, by how much, and what the figures say of why. Pure: figures in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from m3bind.evaluate import limits, words
+from m3bind.evaluate.reliability import TARGET
+from m3bind.evaluate.tables import number, with_interval
+from m3bind.evaluate.words import prose
+
+Told = Mapping[str, Any]
+
+
+def _target(row: Told) -> str:
+    """One target that is missed: whether chance explains it, and whether the probe does better."""
+    figure, probe = row["measured"], row["probe_here"]
+    groups = "" if figure["groups"] is None else f" of {figure['groups']} groups"
+    holds = "holds" if figure["high"] >= row["target"] else "does not hold"
+    said = [
+        f"{row['task']}: {number(figure['value'])}, by {number(row['missed_by'])} below",
+        f"{number(row['target'])}. The interval ({number(figure['low'])} to {number(figure['high'])};",
+        f"{figure['positives']} positives{groups}) {holds} the target.",
+    ]
+    if probe is not None and probe["value"] >= row["target"]:
+        said.append(f"The supervised probe ({with_interval(probe)}) meets it on the same images, so they can")
+        said.append("be told apart: what is missing was lost in training or in the prompts.")
+    elif probe is not None:
+        said.append(f"The supervised probe ({with_interval(probe)}) misses it too.")
+    return f"- {' '.join(said)}"
+
+
+def _short_of(claims: Told, key: str) -> list[str]:
+    """Measures of which a verdict does not hold, leaving out doublings that no model could reach."""
+    return [
+        f"{gallery}, {measure} ({number(c['ours'])}; unbound {number(c['unbound'])}, chance"
+        f" {number(c['chance'])})"
+        for gallery, measures in claims.items()
+        for measure, c in measures.items()
+        if not c[key]
+        and (key != "twice" or c["most_possible_ratio"] is None or c["most_possible_ratio"] >= 2)
+    ]
+
+
+def _claims(claims: Told) -> list[str]:
+    if not claims:
+        return ["- The towers before binding are not there: the two claims of binding were not measured."]
+    lines = []
+    lost = [m for m, c in claims["zero_shot_kept"].items() if c is not None and not c["kept"]]
+    if lost:
+        lines.append(f"- Zero-shot of M3Bind lies below the unbound towers' interval: {', '.join(lost)}.")
+    verdicts = {"twice": "less than twice the unbound towers'", "clear_of_chance": "not clear of chance"}
+    for key, verdict in verdicts.items():
+        short = _short_of(claims["cross_modal"], key)
+        if short:
+            lines.append(f"- Retrieval across modalities, {verdict}: {'; '.join(short)}.")
+    return lines
+
+
+def calibration(calibrated: Told) -> list[str]:
+    """How many findings are within the target, and which are not."""
+    errors = {
+        i: f["expected_calibration_error"] for own in calibrated.values() for i, f in own["findings"].items()
+    }
+    over = {i: e for i, e in errors.items() if e["value"] > TARGET}
+    lines = [f"{len(errors) - len(over)} of {len(errors)} findings are at {number(TARGET)} or below."]
+    by_chance = [i for i, e in over.items() if e["value"] <= e["perfect_high"]]
+    sure = [i for i in over if i not in by_chance]
+    if by_chance:
+        told = ", ".join(f"{i} {number(over[i]['value'])}" for i in by_chance)
+        lines.append(f"Above it, but no more than perfect probabilities may show by chance: {told}.")
+    if sure:
+        told = ", ".join(f"{i} {number(over[i]['value'])}" for i in sure)
+        lines.append(f"Above it, and by more than chance: {told}.")
+    return [*lines, ""]
+
+
+def section(told: Told) -> list[str]:
+    """Everything that was asked for and is not there."""
+    rows = told["targets"]
+    measured = [row for row in rows if row["measured"] is not None]
+    met = sum(1 for row in measured if row["met"])
+    lines = [f"- {met} of {len(measured)} targets that were measured are met."]
+    lines += [_target(row) for row in measured if not row["met"]]
+    lines += [f"- {r['task']}: not measured." for r in rows if r["measured"] is None]
+    lines += _claims(told["claims"])
+    lines += [f"- Calibration: {' '.join(calibration(told['calibration'])).strip()}"]
+    return [
+        "## What is not met, and why",
+        "",
+        *prose(words.NOT_MET),
+        *lines,
+        "",
+        *limits.section(told.get("limits")),
+    ]
