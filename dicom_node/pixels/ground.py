@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, dcmread
+from pydicom.datadict import tag_for_keyword
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -144,8 +145,15 @@ def value(ds: Dataset, keyword: str) -> object:
 
     Raises UnreadableObjectError (`bad-attribute`) where it is there and cannot be understood.
     """
-    with parsing("bad-attribute", _misunderstood(keyword)):
-        found = ds.get(keyword)
+    tag = tag_for_keyword(keyword)
+    held = None if tag is None else ds.get_item(tag, keep_deferred=True)
+    if held is None:
+        return None
+    if isinstance(held, DataElement):  # what has been parsed once cannot fail
+        found = held.value
+    else:
+        with parsing("bad-attribute", _misunderstood(keyword)):
+            found = ds.get(keyword)
     return None if found is None or found == "" else found
 
 

@@ -186,7 +186,7 @@ def grey_to_rgb(patch: Patch, _: NoParameters) -> Patch:
         raise BundleFormatError(
             f"grey_to_rgb takes (H, W), but got {patch.values.shape}: check the order in `preprocess`."
         )
-    return replace(patch, values=np.repeat(patch.values[:, :, None], 3, axis=2))
+    return replace(patch, values=_thrice(patch.values))
 
 
 def normalise(patch: Patch, p: Statistics) -> Patch:
@@ -198,7 +198,14 @@ def normalise(patch: Patch, p: Statistics) -> Patch:
             f"normalise got {mean.size} means and {std.size} deviations for {channels} channel(s): "
             "give one number, or one per channel, and put it before channels_first."
         )
+    if patch.values.ndim == 3 and patch.values.strides[2] == 0 and np.ptp(mean) == np.ptp(std) == 0:
+        return replace(patch, values=_thrice((patch.values[:, :, 0] - mean.flat[0]) / std.flat[0]))
     return replace(patch, values=(patch.values - mean) / std)
+
+
+def _thrice(grey: Floats) -> Floats:
+    """(H, W) to (H, W, 3), which share their memory: nothing of a grey image need be computed thrice."""
+    return np.broadcast_to(grey[:, :, None], (*grey.shape, 3))
 
 
 def channels_first(patch: Patch, _: NoParameters) -> Patch:
