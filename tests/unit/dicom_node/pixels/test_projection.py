@@ -72,6 +72,7 @@ def test_words_that_tell_nothing(said: str) -> None:
 def test_descriptions_where_nothing_else_tells(name: str, said: str, kind: Kind) -> None:
     assert projection(told(**{name: said})).kind is kind
     assert projection(told(**{name: said}, ViewPosition="RAO")).kind is Kind.OBLIQUE
+    assert projection(told(**{name: said}, PatientOrientation=["L", "F"])).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,9 @@ def test_what_is_told_gets_into_the_record(tmp_path: Path) -> None:
     assert any("frontal or lateral) is not told" in note for note in view.notes)
     (view,) = read(tmp_path, ViewPosition="AP", PatientOrientation=["P", "F"]).views
     assert view.view_position == "AP"
-    assert any(note.startswith("Patient Orientation would make it another view") for note in view.notes)
+    assert any(
+        note == "It is frontal by View Position, though not by Patient Orientation." for note in view.notes
+    )
 
 
 @pytest.mark.parametrize(
