@@ -78,8 +78,8 @@ _DESCRIPTIONS = ("SeriesDescription", "AcquisitionDeviceProcessingDescription", 
 
 
 def projection(header: Dataset) -> Projection:
-    """What the object says, the most deliberate attribute first: View Position, View Code Sequence, Patient
-    Orientation, then words of its descriptions."""
+    """What the object says, the most deliberate attribute first: View Position, View Code Sequence, words
+    of its descriptions, then Patient Orientation, which many devices leave at L and F whatever the view."""
     told = list(_told(header))
     if not told:
         return Projection(None, None, "")
@@ -98,15 +98,14 @@ def _told(header: Dataset) -> Iterator[tuple[Kind, str, str]]:
         code = _CODES.get(text(view, "CodeValue"))
         if code is not None:
             yield *code, "View Code Sequence"
+    described = (_in_words(text(header, keyword)) for keyword in _DESCRIPTIONS)
+    words = next((found for found in described if found is not None), None)
+    if words is not None:
+        yield *words, "its description"
     kinds = {_DIRECTIONS[v[0]] for v in texts(header, "PatientOrientation") if v[:1] in _DIRECTIONS}
     if len(kinds) == 1:
         (kind,) = kinds
         yield kind, kind.upper(), "Patient Orientation"
-    for keyword in _DESCRIPTIONS:
-        words = _in_words(text(header, keyword))
-        if words is not None:
-            yield *words, "its description"
-            return
 
 
 def _in_words(said: str) -> tuple[Kind, str] | None:

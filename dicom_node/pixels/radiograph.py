@@ -167,7 +167,7 @@ def _frontal(header: Dataset) -> tuple[str | None, tuple[str, ...]]:
             f"It is a view from {_SIDE[seen.kind]} by {seen.told_by}; "
             "only frontal radiographs (PA, AP) can be judged.",
         )
-    doubts = f"{' and '.join(seen.against)} would make it another view than {seen.told_by} does: frontal."
+    doubts = f"It is frontal by {seen.told_by}, though not by {' and '.join(seen.against)}."
     return seen.position, (doubts,) if seen.against else ()
 
 
