@@ -7,8 +7,9 @@ AUROC compares the scores of a kind with those of the held-out split (`val`, as 
 are parts at the bundle's own threshold. Strangers are drawn anew, from other random numbers and from the
 held-out split of the other modalities, and to them come real images that nothing was ever fitted on:
 radiographs of limbs, CT of heads (../shared/data/*/not_chest), and photographs that Python packages carry.
-`altered` is the held-out split as another hospital would have made it. Series of CT slices are put together
-from single ones.
+`altered` is the held-out split as another hospital would have made it. Series and slides are put together
+from single slices and tiles: real ones whose content is known are not at hand. `sent` are drawn objects that
+go the way of `dicom-node analyse`, from the file to the view; what a reader refuses counts as refused.
 
 `--cross` fits the scope of a modality on one of its data sets alone and tells how much of the others is kept.
 Needs the `train` extra, and the training data (M3BIND_DATA).
@@ -27,11 +28,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.dataset import Dataset
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs alone, from any folder
 
+from dicom_node.analyse import find_studies
 from dicom_node.bundle.manifest import Encoder
 from dicom_node.bundle.store import Bundle, open_bundle
 from dicom_node.errors import InputError
@@ -40,6 +43,7 @@ from dicom_node.inference.images import encode_samples
 from dicom_node.inference.onnx import OnnxRunner
 from dicom_node.inference.protocol import IMAGE_INPUT, Runner
 from dicom_node.pixels.ops import Patch, compile_operations
+from dicom_node.pixels.select import read_study
 from export.encode import spread
 from export.other_machines import other_machine
 from export.scope import entry_of, fit_signature, rule_of
@@ -48,6 +52,8 @@ from export.signature import FEATURES
 from export.strangers import as_read
 from m3bind.data.examples import Example, Split
 from m3bind.data.sources import DATASETS, data_root, training_part
+from tests.support.samples import OTHER_TISSUE
+from tests.support.strange_objects import PICTURES, as_fundus, as_radiograph, as_series, as_slide, write
 from tests.support.tree import ROOT
 
 Floats = NDArray[np.float32]
@@ -61,10 +67,22 @@ DATA: Mapping[str, tuple[str, ...]] = {
     "pathology": ("lc25000",),
 }
 NEVER_FITTED = {"xray": ("not_chest", "limb radiographs"), "ct": ("not_chest_ct", "CT of heads")}
+OTHERS = {"ct": "a head", "slide": "skin"}
+"""By reader: what views that are put together hold of another body part or tissue."""
 READERS = {"xray": "radiograph", "ct": "ct", "retina": "retina", "ecg": "ecg", "pathology": "slide"}
 SEED = 77
 HELD_OUT = 300
-SLICES = 24
+SAMPLES = 24
+"""Of a view that is put together."""
+OBJECTS = 10
+"""Of each kind that is sent."""
+SENT: Mapping[str, Callable[[Callable[[int], Scores], int], list[Dataset]]] = {
+    "radiograph": lambda draw, seed: as_radiograph(draw(seed)),
+    "ct": lambda draw, seed: as_series([draw(seed + place) for place in range(4)]),
+    "retina": lambda draw, seed: as_fundus(draw(seed)),
+    "slide": lambda draw, seed: as_slide(draw(seed)),
+}
+"""By reader: a drawing as an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,25 +153,63 @@ def measured(bundle: Bundle, modality: str, each: int) -> Iterator[Row]:
         dataset, name = NEVER_FITTED[modality]
         strange, lost = given(example.load() for example in _of(dataset, modality))
         yield row(f"{name} (real)", strange, lost)
-        if encoder.reader == "ct":
-            yield from _series(modality, own, strange, statistics, random)
+    elif encoder.reader == "slide":
+        (view,) = _views([OTHER_TISSUE], modality, encoder)
+        strange = scored_vectors(encode_samples(runner, view, encoder.input_shape), statistics)
+        yield row("tiles of skin (real)", strange)
+    if encoder.reader in OTHERS:
+        yield from _put_together(modality, OTHERS[encoder.reader], own, strange, statistics, random)
+    for kind, draw in PICTURES.items() if encoder.reader in SENT else ():
+        scores = _sent(draw, modality, encoder, runner, statistics)
+        kept = float((scores <= statistics.threshold).mean())
+        yield Row(modality, f"sent: {kind}", len(scores), auroc(home, scores), kept)
 
 
-def _series(
-    modality: str, own: Floats, strange: Floats, statistics: ScopeStatistics, random: np.random.Generator
+def _sent(
+    draw: Callable[[int], Scores],
+    modality: str,
+    encoder: Encoder,
+    runner: Runner,
+    statistics: ScopeStatistics,
+) -> Scores:
+    """Of OBJECTS views; infinite where a reader made no view of the object."""
+    with TemporaryDirectory() as folder:
+        for seed in range(OBJECTS):
+            write(SENT[encoder.reader](draw, seed), Path(folder))
+        found = _views([Path(folder)], modality, encoder)
+    scores = np.full(OBJECTS, np.inf)
+    for index, view in enumerate(found):
+        vectors = encode_samples(runner, view, encoder.input_shape)
+        scores[index] = view_score(scored_vectors(vectors, statistics), statistics)
+    return scores
+
+
+def _views(paths: Sequence[Path], modality: str, encoder: Encoder) -> list[list[Floats]]:
+    """The samples of every view that a reader makes of the studies under `paths`."""
+    studies = find_studies(paths).studies.values()
+    read = [read_study(instances, {modality: encoder}) for instances in studies]
+    return [[sample.values for sample in view.samples] for each in read for view in each.views]
+
+
+def _put_together(
+    modality: str,
+    other: str,
+    own: Floats,
+    strange: Floats,
+    statistics: ScopeStatistics,
+    random: np.random.Generator,
 ) -> Iterator[Row]:
-    """Series of SLICES slices, some of them of a head."""
-    for heads in (0, 4, 8, 12, 18, SLICES):
+    """Views of SAMPLES samples, some of them of something else."""
+    for others in (0, 4, 8, 12, 18, SAMPLES):
         views = [
             np.concatenate(
-                [own[random.choice(len(own), SLICES - heads)], strange[random.choice(len(strange), heads)]]
+                [own[random.choice(len(own), SAMPLES - others)], strange[random.choice(len(strange), others)]]
             )
             for _ in range(100)
         ]
         kept = [view_score(view, statistics) <= statistics.threshold for view in views]
-        yield Row(
-            modality, f"series: {heads} of {SLICES} slices of a head", len(views), None, float(np.mean(kept))
-        )
+        what = f"put together: {others} of {SAMPLES} of {other}"
+        yield Row(modality, what, len(views), None, float(np.mean(kept)))
 
 
 def crossed(bundle: Bundle, modality: str) -> Iterator[Row]:
