@@ -16,6 +16,7 @@ from dicom_node.intake import Intake
 from dicom_node.spool import Spool, storage_errors
 from dicom_node.store.database import Pool, open_pool
 from dicom_node.store.embedded import EmbeddedPostgres
+from dicom_node.store.search_sample import AskedIndex
 from dicom_node.store.studies import StudyStore
 from dicom_node.store.watch import DatabaseWatch
 
@@ -47,6 +48,13 @@ class Storage:
         if self._store is None:
             raise DatabaseUnavailableError("the database is still starting; try again in a few seconds")
         return self._store
+
+    @property
+    def index(self) -> AskedIndex:
+        """Raises DatabaseUnavailableError until the database is up."""
+        if self._pool is None or self._store is None:
+            raise DatabaseUnavailableError("the database is still starting; try again in a few seconds")
+        return AskedIndex(self._pool)
 
     @property
     def alone(self) -> bool:

@@ -18,6 +18,7 @@ from dicom_node.search.dates import Days
 from dicom_node.search.directions import Directions
 from dicom_node.search.draw import Draughtsman, Drawn
 from dicom_node.search.example import find_example
+from dicom_node.search.fields import read_range
 from dicom_node.search.filters import modalities_of, silent_traits, to_filters
 from dicom_node.search.notes import notes_on
 from dicom_node.search.ports import Index, Speaker
@@ -127,9 +128,8 @@ class Searcher:
 
     def understand(self, request: Request) -> Question:
         """The question alone, with what the door's own fields add. Raises QuestionError."""
-        asks = bool(request.text.strip()) or request.similar_to is None
         question = Question()
-        if asks and not (request.text.strip() == "" and (request.modalities or request.days)):
+        if request.text.strip() or not (request.similar_to or request.modalities or request.days):
             question = parse(request.text, self._vocabulary, self._terms, self._today())
         wanted = question.wanted
         days = wanted.days
@@ -141,6 +141,10 @@ class Searcher:
         if ids or codes:
             wanted = replace(wanted, modalities=ids, codes=codes)
         return replace(question, wanted=replace(wanted, days=days))
+
+    def days(self, text: str) -> Days:
+        """The days that a door's field for dates tells. Raises QuestionError."""
+        return read_range(text, self._vocabulary, self._today())
 
     def _named(self, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """(ids of the bundle, codes that it has no encoder for) that a door's field names."""

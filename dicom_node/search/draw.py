@@ -80,16 +80,12 @@ class Draughtsman:
         of_these = replace(filters, study_uids=tuple(sorted({row.study_uid for row in drawn})))
         cosines = [self._cosines(item.direction, of_these) for item in asked]
         near = {} if example is None else self._similarities(example, modality, of_these)
-        rows: dict[Key, Candidate] = {
-            _key(row): row
-            for row, _ in [*(pair for found in cosines for pair in found.values()), *near.values()]
-            if fits(question, row)
-        }
         centre = self._centres.of(modality)
         scales = [centre.along(item.direction) for item in asked]
         by_study: dict[str, list[Candidate]] = defaultdict(list)
-        for row in rows.values():
-            by_study[row.study_uid].append(row)
+        for row in self._index.newest(of_these, MOST_ROWS):
+            if fits(question, row):
+                by_study[row.study_uid].append(row)
         return [_judged(study, asked, cosines, scales, near) for study in by_study.values()]
 
     def _asked(self, question: Question, statement: Statement, modality: str) -> Asked:
@@ -128,22 +124,23 @@ class Draughtsman:
             found += self._index.nearest(example.towards, filters, number)
         return found
 
-    def _cosines(self, direction: Floats, filters: Filters) -> dict[Key, tuple[Candidate, float]]:
+    def _cosines(self, direction: Floats, filters: Filters) -> dict[Key, float]:
+        """Of all rows; none where the words have no direction, as those that the encoder cuts off."""
+        if not np.linalg.norm(direction) > 0:
+            return {}
         rows = self._index.nearest(direction, filters, MOST_ROWS)
-        return {_key(row): (row, 1.0 - row.distance) for row in rows if row.distance is not None}
+        return {_key(row): 1.0 - row.distance for row in rows if row.distance is not None}
 
-    def _similarities(
-        self, example: Example, modality: str, filters: Filters
-    ) -> dict[Key, tuple[Candidate, float]]:
+    def _similarities(self, example: Example, modality: str, filters: Filters) -> dict[Key, float]:
         """Cosine of each row to the example, both with their modality's mean taken away."""
         mean = self._centres.of(modality).mean
         length = float(np.linalg.norm(mean))
-        along = self._cosines(mean, filters) if length > 0 else {}
+        along = self._cosines(mean, filters)
         offset = float(mean @ example.towards)
         told = {}
-        for key, (row, cosine) in self._cosines(example.towards, filters).items():
-            squared = 1.0 + length**2 - (2.0 * length * along[key][1] if key in along else 0.0)
-            told[key] = row, (cosine - offset) / float(np.sqrt(max(squared, 1e-12)))
+        for key, cosine in self._cosines(example.towards, filters).items():
+            squared = 1.0 + length**2 - 2.0 * length * along.get(key, 0.0)
+            told[key] = (cosine - offset) / float(np.sqrt(max(squared, 1e-12)))
         return told
 
 
@@ -165,9 +162,9 @@ def _ranges(question: Question, asked: Sequence[Asked]) -> tuple[FindingRange, .
 def _judged(
     rows: Sequence[Candidate],
     asked: Sequence[Asked],
-    cosines: Sequence[Mapping[Key, tuple[Candidate, float]]],
+    cosines: Sequence[Mapping[Key, float]],
     scales: Sequence[Scale],
-    near: Mapping[Key, tuple[Candidate, float]],
+    near: Mapping[Key, float],
 ) -> Drawn:
     """One study, from its rows. What is told of it is the most that any row tells: a finding seen in one view
     is there, whatever the other views show."""
@@ -175,7 +172,7 @@ def _judged(
     speaks = dict.fromkeys(map(_key, rows), 0.0)
     for item, found, scale in zip(asked, cosines, scales, strict=True):
         on_side = [row for row in rows if _may_lie(item.statement, row)]
-        told = [(found[_key(row)][1], row) for row in on_side if _key(row) in found]
+        told = [(found[_key(row)], row) for row in on_side if _key(row) in found]
         likeness = max((scale.likeness(cosine) for cosine, _ in told), default=0.0)
         one = judge(
             item.statement, item.entry, _probability(item, on_side), likeness, elsewhere=item.elsewhere
@@ -183,8 +180,8 @@ def _judged(
         judged.append(one if on_side else replace(one, accepted=False))
         for cosine, row in told:
             speaks[_key(row)] += cosine if item.shall_be else 0.0
-    similarity = max((near[_key(row)][1] for row in rows if _key(row) in near), default=None)
-    best = max(rows, key=lambda row: speaks[_key(row)] + (near[_key(row)][1] if _key(row) in near else 0.0))
+    similarity = max((near[_key(row)] for row in rows if _key(row) in near), default=None)
+    best = max(rows, key=lambda row: speaks[_key(row)] + near.get(_key(row), 0.0))
     return Drawn(best, tuple(judged), similarity)
 
 

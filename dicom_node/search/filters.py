@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from dicom_node.bundle.catalogue import FindingEntry
 from dicom_node.search.ages import least_and_most
@@ -60,19 +61,30 @@ def silent_traits(question: Question, row: Candidate) -> tuple[str, ...]:
 
 
 def modalities_of(question: Question, speaker: Speaker) -> tuple[str, ...]:
-    """The modalities that can answer. What is denied says something only where it could have been seen: "no
-    pneumothorax" asks for no fundus photograph. A modality that is asked for by name answers in any case."""
+    """The modalities that can answer: those asked for by name, else those that know what is asked.
+
+    "No pneumothorax" asks for no fundus photograph, and "pneumonia" for none either. Where no modality knows
+    all that is asked, those answer that know something that shall be there, and tell the rest by likeness;
+    where nothing is known to any, all of them do.
+    """
     wanted = question.wanted
     if wanted.codes and not wanted.modalities:
         return ()
     if wanted.modalities:
         return tuple(m for m in speaker.modalities if m in wanted.modalities)
     could = [m for m in speaker.modalities if m not in wanted.not_modalities]
-    for statement in question.statements:
-        knowing = {e.modality for e in speaker.entries if e.id in statement.findings}
-        if knowing and not statement.present:
-            could = [m for m in could if m in knowing]
-    return tuple(could)
+    modality = {entry.id: entry.modality for entry in speaker.entries}
+
+    def knowing(statements: Iterable[Statement]) -> set[str]:
+        return {modality[identifier] for one in statements for identifier in one.findings}
+
+    known = [found for group in question.all_of if (found := knowing(group.any_of))]
+    if not known:
+        return tuple(could)
+    every = set.intersection(*known)
+    there = knowing(statement for statement in question.statements if statement.present)
+    chosen = every or there or set.union(*known)
+    return tuple(m for m in could if m in chosen)
 
 
 def knows_elsewhere(question: Question, statement: Statement, modality: str) -> bool:

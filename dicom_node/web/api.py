@@ -17,6 +17,7 @@ from dicom_node.store.states import DeliveryRecord, FetchRecord, FetchState, Stu
 from dicom_node.uids import UID_LENGTH, UID_PATTERN
 from dicom_node.web.ports import NodeInfo, Studies, WebPorts
 from dicom_node.web.problems import MEDIA_TYPE, Problem, ProblemError
+from dicom_node.web.search import add_search
 
 WHOLE_UID = f"^{UID_PATTERN}$"
 Uid = Annotated[
@@ -135,6 +136,7 @@ def build_router(ports: WebPorts) -> APIRouter:
     _add_results(router, ports)
     _add_doing(router, ports)
     _add_fetches(router, ports)
+    add_search(router, ports)
     return router
 
 

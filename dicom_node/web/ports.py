@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from dicom_node.records import StoredReport
+from dicom_node.search.answer import Answer, Request
+from dicom_node.search.dates import Days
 from dicom_node.store.states import DeliveryRecord, FetchRecord, FetchState, StudyRecord, StudyState
 
 
@@ -88,6 +90,16 @@ class Studies(Protocol):
         """Try one at once that was given up or waits; False where it is neither."""
 
 
+class Search(Protocol):
+    """The archive, asked; `search.service.AskedArchive` is one."""
+
+    def ask(self, request: Request, *, door: str, asker: str) -> Answer:
+        """Raises QuestionError, InferenceError, DatabaseUnavailableError."""
+
+    def days(self, text: str) -> Days:
+        """A range of dates as the field `date` tells it. Raises QuestionError."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebPorts:
     """The node, as seen from its web pages."""
@@ -102,3 +114,5 @@ class WebPorts:
     """(archive, resource, study UID, instances): an archive of `NodeInfo.archives` holds a study to fetch;
     `resource` is its own identifier there, `instances` how many objects it has, where it tells. Announcing
     twice does no harm."""
+    search: Callable[[], Search | None]
+    """None until the bundle is loaded: nobody else can read a question. Raises DatabaseUnavailableError."""

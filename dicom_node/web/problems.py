@@ -25,6 +25,7 @@ from dicom_node.errors import (
     InstanceConflictError,
     M3BindError,
     OutOfScopeError,
+    QuestionError,
     StorageFullError,
     UnsupportedObjectError,
     describe,
@@ -90,6 +91,7 @@ _RETRY_SOON = {"Retry-After": "5"}
 _TABLE: dict[type[M3BindError], tuple[int, str, str | None, Mapping[str, str]]] = {
     UnsupportedObjectError: (415, "unsupported-object", None, {}),
     OutOfScopeError: (422, "out-of-scope", None, {}),
+    QuestionError: (422, "unusable-question", None, {}),
     InputError: (422, "unusable-object", None, {}),
     InstanceConflictError: (409, "instance-conflict", None, {}),
     StorageFullError: (507, "storage-full", "No room is left in the spool: make room, then send again.", {}),
@@ -120,7 +122,9 @@ def problem_of(error: M3BindError) -> Problem:
     if isinstance(error, ProblemError):
         return error.problem
     status, slug, words, headers = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
-    extra = {"reason": error.reason} if isinstance(error, InputError) else {}
+    extra: dict[str, Any] = {"reason": error.reason} if isinstance(error, InputError) else {}
+    if isinstance(error, QuestionError):
+        extra["span"] = None if error.span is None else list(error.span)
     return Problem(status, slug, str(error) if words is None else words, extra, headers)
 
 

@@ -111,7 +111,7 @@ def fill(engine: Engine, each: int, kept: Path) -> Archive:
         examples = spread(held_out(name), each)
         file = kept / f"{engine.identity.digest[:12]}-{name}-{each}.npz"
         if not file.is_file():
-            np.savez(file, **encoded(engine, examples))
+            np.savez(file, allow_pickle=False, **encoded(engine, examples))
         with np.load(file) as answers:
             add(archive, engine, name, examples, {key: answers[key] for key in answers})
     return archive

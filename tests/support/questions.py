@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import date
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dicom_node.bundle.catalogue import Calibration, CodeEntry, FindingEntry, Prompts
+from dicom_node.findings.assess import presence
+from dicom_node.records import (
+    Assessment,
+    BundleIdentity,
+    Code,
+    Evidence,
+    Finding,
+    SourceRef,
+    Status,
+    ViewSummary,
+)
+from dicom_node.search.ports import Speaker
 from dicom_node.search.query import parse
 from dicom_node.search.question import Question
 from dicom_node.search.terms import terms_of
@@ -70,3 +86,76 @@ def told(text: str) -> str:
         " | ".join(("+" if one.present else "-") + one.text.lower() for one in group.any_of)
         for group in understood(text).all_of
     )
+
+
+AXES = (
+    "pneumonia",
+    "infection",
+    "effusion",
+    "pneumothorax",
+    "nodule",
+    "edema",
+    "cancer",
+    "retinopathy",
+    "cavity",
+)
+"""What texts and images are told apart by here; a dimension more keeps any of them from being zero."""
+BUNDLE = BundleIdentity("questions", "1.0.0", "ab" * 32)
+SPEAKER_MODALITIES = ("xray", "ct", "retina", "ecg")
+UNSCORED = "xray.nodule"
+"""The bundle knows it, and the node does not report it."""
+
+
+def embedded(texts: Sequence[str]) -> NDArray[np.float32]:
+    """(N, D) unit norm: each text along the axes that it names, backwards where it denies them."""
+    rows = np.zeros((len(texts), len(AXES) + 1), dtype=np.float32)
+    for row, text in zip(rows, texts, strict=True):
+        row[-1] = 0.5
+        for axis, word in enumerate(AXES):
+            if word in text:
+                row[axis] = -1.0 if text.startswith("no ") else 1.0
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+def speaker() -> Speaker:
+    """The catalogue with that text encoder."""
+    scored = frozenset(entry.id for entry in CATALOGUE) - {UNSCORED}
+    return Speaker(BUNDLE, SPEAKER_MODALITIES, CATALOGUE, scored, embedded)
+
+
+def study(
+    number: int,
+    modality: str,
+    probabilities: Mapping[str, float],
+    *,
+    shows: str = "",
+    in_scope: bool = True,
+    laterality: str | None = None,
+) -> Assessment:
+    """Study `number` of one view, in which `probabilities` (by finding id) were found; the image lies where
+    the words of `shows` lie."""
+    uid = f"2.25.{number}"
+    source = SourceRef("1.2.840.10008.5.1.4.1.1.1", f"{uid}.1.1")
+    region = Evidence(source, ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)), share=0.5)
+    by_id = {entry.id: entry for entry in CATALOGUE}
+    findings = tuple(
+        Finding(
+            id=name,
+            name=by_id[name].name,
+            code=Code("1", "99TEST", by_id[name].name),
+            modality=modality,
+            probability=value,
+            margin=0.0,
+            threshold=by_id[name].threshold,
+            presence=presence(value, by_id[name].threshold, by_id[name].unsure_from),
+            series_uid=f"{uid}.1",
+            view=0,
+            evidence=(region,) if value >= 0.5 else (),
+            laterality=laterality,
+        )
+        for name, value in probabilities.items()
+    )
+    view = ViewSummary(
+        modality, f"{uid}.1", (source,), embedded([shows])[0], in_scope, 0.0, laterality=laterality
+    )
+    return Assessment(uid, modality, Status.REPORTED, None, findings, (view,), (), BUNDLE, {})

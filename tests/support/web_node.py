@@ -8,7 +8,7 @@ from pathlib import Path
 from dicom_node.errors import DatabaseUnavailableError
 from dicom_node.records import Evidence, Presence, SourceRef, StoredReport
 from dicom_node.store.states import DeliveryState, StudyState
-from dicom_node.web.ports import BundleInfo, NodeInfo, Studies, WebPorts
+from dicom_node.web.ports import BundleInfo, NodeInfo, Search, Studies, WebPorts
 from tests.support.studies import (
     BUNDLE,
     ECG_CLASS,
@@ -38,6 +38,7 @@ class Node:
     studies: StudiesInMemory
     ready: bool = True
     database_up: bool = True
+    archive: Search | None = None
     announced: list[tuple[str, str, str, int | None]] = field(default_factory=list)
 
     def readiness(self) -> tuple[bool, str]:
@@ -52,11 +53,16 @@ class Node:
             raise DatabaseUnavailableError("connection to server on socket /tmp/pg/.s.PGSQL failed")
         return self.studies
 
+    def open_search(self) -> Search | None:
+        if not self.database_up:
+            raise DatabaseUnavailableError("connection to server on socket /tmp/pg/.s.PGSQL failed")
+        return self.archive if self.ready else None
+
     def announce(self, archive: str, resource: str, study_uid: str, instances: int | None) -> None:
         self.announced.append((archive, resource, study_uid, instances))
 
     def ports(self) -> WebPorts:
-        return WebPorts(self.readiness, self.info, self.open_studies, self.announce)
+        return WebPorts(self.readiness, self.info, self.open_studies, self.announce, self.open_search)
 
 
 def fill(studies: StudiesInMemory, folder: Path) -> None:

@@ -1,0 +1,206 @@
+from datetime import date
+
+import pytest
+
+from dicom_node.errors import QuestionError
+from dicom_node.records import BundleIdentity, Presence
+from dicom_node.search.answer import Answer, Request, Searcher
+from dicom_node.search.dates import Days
+from dicom_node.search.question import Reason
+from dicom_node.search.service import AskedArchive
+from dicom_node.store.search_facts import BundleCoverage
+from tests.support.questions import TODAY, VOCABULARY, speaker, study
+from tests.support.search_index import IndexInMemory
+
+PNEUMONIA = "xray.pneumonia"
+EFFUSION = "xray.pleural_effusion"
+
+
+@pytest.fixture
+def index() -> IndexInMemory:
+    """Radiographs 1 to 4 with pneumonia of falling probability, effusion the other way round, and others."""
+    made = IndexInMemory()
+    for number, (pneumonia, effusion, shows) in enumerate(
+        [(0.95, 0.1, "pneumonia"), (0.7, 0.3, "pneumonia"), (0.35, 0.7, "effusion"), (0.05, 0.9, "effusion")],
+        1,
+    ):
+        made.add(
+            study(number, "xray", {PNEUMONIA: pneumonia, EFFUSION: effusion}, shows=shows),
+            study_date=date(2026, 10, number),
+            sex="F" if number % 2 else "M",
+            age=50.0 + 10 * number,
+            body_part="CHEST" if number < 4 else None,
+        )
+    made.add(study(5, "xray", {PNEUMONIA: 0.99, EFFUSION: 0.01}, shows="pneumonia", in_scope=False))
+    made.add(study(6, "ct", {"ct.malignant_tumour": 0.9}, shows="cancer"), study_date=date(2026, 9, 1))
+    made.add(study(7, "ct", {"ct.malignant_tumour": 0.1}, shows="cavity"), study_date=date(2026, 9, 2))
+    made.add(study(8, "retina", {"retina.diabetic_retinopathy": 0.9}, shows="retinopathy", laterality="L"))
+    made.add(study(9, "retina", {"retina.diabetic_retinopathy": 0.8}, shows="retinopathy", laterality="R"))
+    return made
+
+
+@pytest.fixture
+def searcher(index: IndexInMemory) -> Searcher:
+    return Searcher(index, speaker(), VOCABULARY, lambda: TODAY)
+
+
+def ask(searcher: Searcher, text: str = "", **request: object) -> list[int]:
+    return numbers(searcher.ask(Request(text, **request)))  # type: ignore[arg-type]
+
+
+def numbers(answer: Answer) -> list[int]:
+    return [int(hit.row.study_uid.removeprefix("2.25.")) for hit in answer.hits]
+
+
+def test_what_was_found_answers_best_first_and_what_was_not_does_not(searcher: Searcher) -> None:
+    # 3 is where the model abstains: it may be there.
+    assert ask(searcher, "pneumonia") == [1, 2, 3]
+
+
+def test_a_denial_ranks_by_absence(searcher: Searcher) -> None:
+    assert ask(searcher, "no pneumonia") == [4]
+    assert ask(searcher, "no effusion") == [1, 2]
+
+
+def test_a_denial_returns_nothing_of_what_the_affirmed_question_does(searcher: Searcher) -> None:
+    for finding in ("pneumonia", "effusion", "lung cancer"):
+        assert not set(ask(searcher, finding, modalities=("xray", "ct"))) & set(
+            ask(searcher, f"no {finding}")
+        )
+
+
+def test_out_of_scope_never_answers(searcher: Searcher) -> None:
+    assert 5 not in ask(searcher, "pneumonia")
+    assert 5 not in ask(searcher, "no effusion")
+
+
+def test_all_statements_must_hold_and_one_alternative(searcher: Searcher) -> None:
+    assert ask(searcher, "pneumonia without effusion") == [1, 2]
+    assert ask(searcher, "pneumonia and effusion") == [3]
+    assert set(ask(searcher, "pneumonia or effusion")) == {1, 2, 3, 4}
+
+
+def test_the_score_is_the_probability_that_all_holds(searcher: Searcher) -> None:
+    one = searcher.ask(Request("pneumonia, no effusion")).hits[0]
+    assert one.score is not None
+    holds = [judged.holds for judged in one.why]
+    assert one.score == pytest.approx(holds[0] * holds[1])
+    assert 0.5 < one.score < 1.0
+
+
+def test_every_answer_says_why(searcher: Searcher) -> None:
+    hit = searcher.ask(Request("pneumonia, no effusion")).hits[0]
+    there, absent = hit.why
+    assert there.finding is not None
+    assert (there.finding.id, there.probability, there.presence) == (PNEUMONIA, 0.95, Presence.PRESENT)
+    assert (absent.probability, absent.presence, absent.statement.words) == (
+        0.1,
+        Presence.ABSENT,
+        "no effusion",
+    )
+    assert [region.finding_id for region in hit.regions] == [PNEUMONIA]
+    assert hit.regions[0].place["outline"] == [[0.0, 0.0], [9.0, 0.0], [9.0, 9.0]]
+
+
+def test_attributes_filter(searcher: Searcher) -> None:
+    assert ask(searcher, "pneumonia in women", modalities=("xray",)) == [1, 3]
+    assert ask(searcher, "pneumonia, over 65", modalities=("xray",)) == [2, 3]
+    assert ask(searcher, "women last month") == [3, 1]
+    assert ask(searcher, "pneumonia", days=Days(date(2026, 10, 2), None)) == [2, 3]
+
+
+def test_what_an_object_does_not_tell_of_its_body_part_does_not_speak_against_it(searcher: Searcher) -> None:
+    answer = searcher.ask(Request("chest, effusion", modalities=("xray",)))
+    assert numbers(answer) == [4, 3]
+    assert [hit.silent for hit in answer.hits] == [("body part",), ()]
+    assert ask(searcher, "knee, effusion", modalities=("xray",)) == [4]
+
+
+def test_the_other_eye_does_not_answer(searcher: Searcher) -> None:
+    assert ask(searcher, "retinopathy of the left eye") == [8]
+    assert ask(searcher, "right diabetic retinopathy", modalities=("retina",)) == [9]
+
+
+@pytest.mark.parametrize(
+    ("text", "modalities"),
+    [
+        ("no lung cancer", {"ct"}),
+        ("lung cancer", {"ct"}),
+        ("lung cancer or diabetic retinopathy", {"ct", "retina"}),
+        ("lung cancer, no pneumonia", {"ct"}),
+        ("ECG or CT with lung cancer", {"ct"}),
+        ("retina or CT with lung cancer", {"ct", "retina"}),
+        ("diabetic retinopathy, not CT", {"retina"}),
+    ],
+)
+def test_those_answer_that_could_have_seen_it(searcher: Searcher, text: str, modalities: set[str]) -> None:
+    assert {hit.row.modality for hit in searcher.ask(Request(text)).hits} == modalities
+
+
+def test_what_no_modality_knows_is_ranked_by_likeness_and_said(searcher: Searcher) -> None:
+    answer = searcher.ask(Request("cavity"))
+    assert numbers(answer)[0] == 7
+    assert any("likeness alone" in note for note in answer.notes)
+
+
+def test_what_the_node_does_not_report_is_said(searcher: Searcher) -> None:
+    answer = searcher.ask(Request("no nodule"))
+    assert {hit.row.modality for hit in answer.hits} == {"xray"}
+    assert all(judged.probability is None for hit in answer.hits for judged in hit.why)
+    assert any("not reported by this node" in note for note in answer.notes)
+
+
+def test_studies_like_another_come_from_all_modalities(searcher: Searcher) -> None:
+    found = ask(searcher, similar_to="2.25.1")
+    assert found[0] == 2
+    assert 1 not in found
+    assert {6, 7, 8, 9} <= set(found)
+    assert ask(searcher, similar_to="2.25.1.1")[0] == 2
+
+
+def test_an_example_and_a_question_are_asked_together(searcher: Searcher) -> None:
+    assert ask(searcher, "no effusion", similar_to="2.25.4") == [2, 1]
+
+
+def test_an_unknown_example_is_refused(searcher: Searcher) -> None:
+    with pytest.raises(QuestionError) as caught:
+        ask(searcher, similar_to="2.25.77")
+    assert caught.value.reason == Reason.UNKNOWN_EXAMPLE
+
+
+def test_the_limit_is_kept_and_the_best_stay(searcher: Searcher) -> None:
+    assert ask(searcher, "pneumonia", modalities=("xray",), limit=1) == [1]
+
+
+def test_a_code_names_its_modality_and_one_without_an_encoder_is_said(searcher: Searcher) -> None:
+    assert ask(searcher, "pneumonia", modalities=("DX",)) == [1, 2, 3]
+    answer = searcher.ask(Request("pneumonia", modalities=("MR",)))
+    assert (numbers(answer), "MR" in answer.notes[0]) == ([], True)
+
+
+def test_studies_of_another_bundle_are_counted(searcher: Searcher, index: IndexInMemory) -> None:
+    index.elsewhere = (BundleCoverage(BundleIdentity("older", "0.1.0", "cd" * 32), 256, 12, 12, 0),)
+    assert searcher.ask(Request("pneumonia")).not_covered == 12
+
+
+def test_an_empty_archive_answers_with_nothing() -> None:
+    empty = Searcher(IndexInMemory(), speaker(), VOCABULARY, lambda: TODAY)
+    assert empty.ask(Request("pneumonia, no effusion")).hits == ()
+    assert empty.ask(Request("cavity")).hits == ()
+
+
+def test_the_trail_tells_who_asked_and_none_of_the_words(searcher: Searcher) -> None:
+    kept: list[dict[str, object]] = []
+
+    class Kept:
+        def note_asked(self, door: str, asker: str, **detail: object) -> None:
+            kept.append({"door": door, "asker": asker, **detail})
+
+    AskedArchive(searcher, Kept()).ask(
+        Request("pneumonia, no effusion, Smith, women"), door="http", asker="127.0.0.1"
+    )
+    (line,) = kept
+    assert (line["door"], line["asker"]) == ("http", "127.0.0.1")
+    assert (line["present"], line["absent"], line["in_words"]) == ([PNEUMONIA], [EFFUSION], 1)
+    assert line["filtered_by"] == ["sexes"]
+    assert "smith" not in str(line).lower()
