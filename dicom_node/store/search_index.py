@@ -159,7 +159,7 @@ def by_finding(
     if space is None or finding_id not in space.places:
         return []
     order = "ASC" if absent else "DESC"
-    rows: list[Sequence[Any]] = []
+    rows: Sequence[Sequence[Any]] = ()
     # A tenth of the scale at a time: where many have it, only those are looked at.
     for step in range(1, MARKS + 1):
         part = step / MARKS
@@ -194,8 +194,9 @@ def vectors_of(
         return np.zeros((0, 0), dtype=np.float32)
     values = {"space": space.number, "study_uid": study_uid, "series_uid": series_uid}
     found = connection.execute(search_sql.VECTORS_OF, values).fetchall()
-    rows = [row.to_numpy() for (row,) in found]
-    return np.asarray(rows, dtype=np.float32).reshape(-1, space.width if rows else 0)
+    if not found:
+        return np.zeros((0, 0), dtype=np.float32)
+    return np.asarray([row.to_numpy() for (row,) in found], dtype=np.float32)
 
 
 def coverage(connection: Connection, current: BundleIdentity | None = None) -> tuple[BundleCoverage, ...]:

@@ -56,17 +56,18 @@ def rows_of(assessment: Assessment) -> list[IndexRow]:
 def replace_rows(connection: Connection, assessment: Assessment) -> None:
     """Index a study as this assessment tells it, instead of whatever the index held of it."""
     study = assessment.study_uid
-    connection.execute(search_sql.FORGET, (study,))
     rows = rows_of(assessment)
+    # Both may have to be made first, one transaction at a time. Who waits for that must not have touched the
+    # rows yet: making a space waits for all who have.
+    places = _places(connection, {name for row in rows for name in row.probabilities})
+    spaces = {
+        row.level: _space(connection, assessment.bundle, row.level, int(row.embedding.shape[0]))
+        for row in {row.level: row for row in rows}.values()
+    }
+    connection.execute(search_sql.FORGET, (study,))
     if not rows:
         connection.execute(search_sql.FORGET_STUDY, (study,))
         return
-    places = _places(connection, {name for row in rows for name in row.probabilities})
-    width = int(rows[0].embedding.shape[0])
-    spaces = {
-        level: _space(connection, assessment.bundle, level, width)
-        for level in dict.fromkeys(row.level for row in rows)
-    }
     with connection.cursor() as cursor:
         cursor.executemany(search_sql.KEEP, [_values(study, row, spaces[row.level], places) for row in rows])
     connection.execute(search_sql.KEEP_STUDY, (study, assessment.bundle.digest, EDITION))

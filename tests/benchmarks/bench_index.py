@@ -25,13 +25,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psycopg
-from numpy.typing import NDArray
 from pgvector.psycopg import register_vector
 from psycopg import sql
 from rich.console import Console
@@ -42,16 +40,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs 
 from dicom_node.records import Assessment, Status, Traits, ViewSummary
 from dicom_node.store.database import Pool, open_pool, transaction
 from dicom_node.store.embedded import EmbeddedPostgres
-from dicom_node.store.search_facts import Filters, FindingRange, Level
+from dicom_node.store.search_facts import Filters
 from dicom_node.store.search_index import SearchIndex, Tuning
 from dicom_node.store.vectors import replace_rows
 from tests.support.index_rows import (
+    ANSWERS,
     BUNDLE,
     FIRST_DAY,
     VIEWS_PER_STUDY,
+    Case,
     Floats,
     Rows,
     Shape,
+    cases,
     draw,
     fill,
     leaf,
@@ -59,9 +60,8 @@ from tests.support.index_rows import (
     make_rows,
     make_shape,
     space,
+    true_neighbours,
 )
-
-ANSWERS = 10
 
 
 @dataclass(slots=True)
@@ -73,6 +73,8 @@ class Measured:
     recall: float
     p50_ms: float
     p99_ms: float
+    cpu_ms: float
+    """Mean time on a processor, of client and server: it depends less on what else the machine does."""
     questions: int
 
 
@@ -87,80 +89,43 @@ class Result:
     lines: list[Measured] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A filter, and the rows that fulfil it."""
-
-    name: str
-    filters: Filters
-    fulfil: NDArray[np.bool_] | None
-    sql: str = "true"
-    """The same as `filters`, as one would write it by hand."""
-
-
-def cases(rows: Rows) -> list[Case]:
-    """Filters that let all, 20 %, 1 % and 0.1 % through; some independent of the vectors, some not."""
-    every = Filters(BUNDLE.digest, Level.SERIES)
-    first = FIRST_DAY + timedelta(days=1000)
-    month = replace(every, from_date=first, until_date=first + timedelta(days=39))
-    days = f"study_date BETWEEN '{month.from_date}' AND '{month.until_date}'"
-    in_month = (rows.day >= 1000) & (rows.day < 1040)
-    plain = FindingRange("xray.f3", least=0.5)
-    shows = (rows.modality == 0) & (rows.probabilities[:, 3] >= np.float32(0.5))
-    return [
-        Case("none", every, None),
-        Case(
-            "20 %: age",
-            replace(every, least_age=60.0, most_age=80.0),
-            (rows.age >= 60) & (rows.age <= 80),
-            "age BETWEEN 60 AND 80",
-        ),
-        Case("20 %: modality", replace(every, modalities=("ct",)), rows.modality == 1, "modality = 'ct'"),
-        Case("1 %: date", month, in_month, days),
-        Case("1 %: finding", replace(every, findings=(plain,)), shows, "probabilities[4] >= 0.5"),
-        Case(
-            "0.1 %: date and age",
-            replace(month, least_age=60.0, most_age=70.0),
-            in_month & (rows.age >= 60) & (rows.age <= 70),
-            f"{days} AND age BETWEEN 60 AND 70",
-        ),
-    ]
-
-
-def true_neighbours(rows: Rows, case: Case, questions: Floats) -> list[set[int]]:
-    """The nearest rows that fulfil the filter, by all cosines."""
-    among = np.arange(len(rows)) if case.fulfil is None else np.flatnonzero(case.fulfil)
-    best = [np.empty(0, dtype=np.int64)] * len(questions)
-    for start in range(0, len(among), 100_000):
-        part = among[start : start + 100_000]
-        for at, question in enumerate(questions):
-            seen = np.concatenate([best[at], part])
-            cosine = rows.vectors[seen] @ question if len(best[at]) else rows.vectors[part] @ question
-            best[at] = seen[np.argsort(-cosine)[:ANSWERS]]
-    return [set(found.tolist()) for found in best]
-
-
 def ask(
-    way: str, case: Case, questions: Floats, truth: Sequence[set[int]], answer: Callable[[Floats], list[int]]
+    way: str,
+    case: Case,
+    questions: Floats,
+    truth: Sequence[set[int]],
+    answer: Callable[[Floats], list[int]],
+    server: int | None,
 ) -> Measured:
-    """Ask one by one; the first ten warm up."""
-    for question in questions[:10]:
+    """Ask one by one, after some others have warmed up; `server` is the process that answers."""
+    for question in questions[::-1][:10]:
         answer(question)
-    seconds, hits = [], 0
+    seconds, hits, busy = [], 0, _processor_seconds(server)
     for question, right in zip(questions, truth, strict=True):
         began = time.perf_counter()
         found = answer(question)
         seconds.append(time.perf_counter() - began)
         hits += len(right & set(found))
+    busy = (_processor_seconds(server) - busy) / len(questions)
     wanted = sum(len(right) for right in truth)
     p50, p99 = np.percentile(seconds, [50, 99]) * 1000
-    return Measured(way, case.name, hits / max(wanted, 1), float(p50), float(p99), len(questions))
+    return Measured(
+        way, case.name, hits / max(wanted, 1), float(p50), float(p99), busy * 1000, len(questions)
+    )
+
+
+def _processor_seconds(server: int | None) -> float:
+    """Of this process and of that one (Linux: /proc/PID/schedstat begins with nanoseconds on a processor)."""
+    if server is None:
+        return time.process_time()
+    told = Path(f"/proc/{server}/schedstat").read_text(encoding="ascii")
+    return time.process_time() + int(told.split()[0]) / 1e9
 
 
 def build_graph(pool: Pool, width: int, options: argparse.Namespace) -> float:
     """Seconds that CREATE INDEX takes."""
-    table = leaf(pool)
     with psycopg.connect(pool.conninfo, autocommit=True) as alone:
+        table = leaf(alone)
         alone.execute(sql.SQL("SET maintenance_work_mem = {}").format(options.memory))
         alone.execute(sql.SQL("SET max_parallel_maintenance_workers = {}").format(options.workers))
         began = time.perf_counter()
@@ -273,8 +238,8 @@ def _number(series_uid: str | None) -> int:
 
 def sizes(pool: Pool, count: int) -> dict[str, float]:
     """Bytes per row of the table, its graph and its other indexes."""
-    name = leaf(pool)
     with transaction(pool) as connection:
+        name = leaf(connection)
         row = connection.execute(
             "SELECT pg_table_size(%s), pg_relation_size(%s), pg_indexes_size(%s)",
             (name, f"{name}_hnsw", name),
@@ -292,7 +257,7 @@ def opened(folder: Path | None) -> Iterator[Pool]:
     server = EmbeddedPostgres(made / "pg")
     server.start()
     try:
-        pool = open_pool(server.url, size=2)
+        pool = open_pool(server.url, size=1)
         try:
             yield pool
         finally:
@@ -324,20 +289,28 @@ def measure(pool: Pool, options: argparse.Namespace, result: Result, say: Consol
         register_vector(plain)
         register_vector(scan)
         scan.execute("SET LOCAL enable_indexscan = off")
-        warm(plain, leaf(pool))
+        warm(plain, leaf(plain))
+        number = space(plain)
+        with transaction(pool) as connection:
+            node_server = connection.info.backend_pid  # the pool has this one alone
         for case in cases(rows):
             for kind, questions in (("example", examples), ("words", words)):
                 truth = true_neighbours(rows, case, questions)
                 few = options.scans if case.fulfil is None or case.fulfil.sum() > 0.1 * len(rows) else None
-                ways: list[tuple[str, Callable[[Floats], list[int]], int | None]] = [
-                    ("node", by_node(index, case.filters), None),
-                    ("pgvector's defaults", by_pgvector(plain, space(pool), case, options.dimension), None),
-                    ("exact, PostgreSQL", by_scan(scan, space(pool), case), few),
+                ways: list[tuple[str, Callable[[Floats], list[int]], int | None, int | None]] = [
+                    ("node", by_node(index, case.filters), None, node_server),
+                    (
+                        "pgvector's defaults",
+                        by_pgvector(plain, number, case, options.dimension),
+                        None,
+                        plain.info.backend_pid,
+                    ),
+                    ("exact, PostgreSQL", by_scan(scan, number, case), few, scan.info.backend_pid),
                 ]
                 if faiss_graph is not None:
-                    ways.append(("faiss HNSW", by_faiss(case, faiss_graph[0], options.ef_search), None))
-                for way, answer, most in ways:
-                    line = ask(f"{way}, {kind}", case, questions[:most], truth[:most], answer)
+                    ways.append(("faiss HNSW", by_faiss(case, faiss_graph[0], options.ef_search), None, None))
+                for way, answer, most, server in ways:
+                    line = ask(f"{way}, {kind}", case, questions[:most], truth[:most], answer, server)
                     result.lines.append(line)
     if options.inserted:
         result.inserted_per_second = insert(pool, shape, options, rng)
@@ -352,7 +325,7 @@ def warm(connection: psycopg.Connection[Any], table: str) -> None:
 
 def tell(result: Result, say: Console) -> None:
     """The table."""
-    table = Table("filter", "way", "recall@10", "p50 ms", "p99 ms", "asked")
+    table = Table("filter", "way", "recall@10", "p50 ms", "p99 ms", "CPU ms", "asked")
     for line in result.lines:
         table.add_row(
             line.filter,
@@ -360,6 +333,7 @@ def tell(result: Result, say: Console) -> None:
             f"{line.recall:.4f}",
             f"{line.p50_ms:.2f}",
             f"{line.p99_ms:.2f}",
+            f"{line.cpu_ms:.2f}",
             str(line.questions),
         )
     say.print(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from psycopg import sql
 
 from dicom_node.records import BundleIdentity
 from dicom_node.store.database import Pool, transaction
-from dicom_node.store.search_facts import Level
+from dicom_node.store.search_facts import Filters, FindingRange, Level
 
 Floats = NDArray[np.float32]
 
@@ -24,6 +24,7 @@ CLUSTERS = 20
 SCORED = 8
 """Findings of a modality that each row has a probability of."""
 FIRST_DAY, DAYS = date(2016, 1, 1), 4000
+ANSWERS = 10
 VIEWS_PER_STUDY = 10
 """Of the studies that are inserted into the built index."""
 
@@ -111,7 +112,7 @@ def fill(pool: Pool, rows: Rows) -> None:
                 "SELECT search_space(%s, %s, %s, %s, %s)",
                 (BUNDLE.digest, BUNDLE.name, BUNDLE.version, level.value, width),
             )
-        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(f"{leaf(pool)}_hnsw")))
+        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(f"{leaf(connection)}_hnsw")))
         connection.execute(
             "INSERT INTO search_findings SELECT m * %s + f + 1, name || '.f' || f "
             "FROM unnest(%s::text[]) WITH ORDINALITY AS o(name, n), LATERAL (SELECT n - 1 AS m) AS k, "
@@ -119,7 +120,7 @@ def fill(pool: Pool, rows: Rows) -> None:
             (SCORED, list(MODALITIES), SCORED - 1),
         )
         connection.execute("SET LOCAL session_replication_role = replica")  # nothing to be checked
-        copy_rows(connection, rows, space(pool))
+        copy_rows(connection, rows, space(connection))
     with psycopg.connect(pool.conninfo, autocommit=True) as alone:
         alone.execute("VACUUM ANALYZE search_rows")
         alone.execute("ANALYZE studies")
@@ -165,14 +166,66 @@ def copy_rows(connection: psycopg.Connection[Any], rows: Rows, into: int) -> Non
             )
 
 
-def space(pool: Pool) -> int:
+def space(connection: psycopg.Connection[Any]) -> int:
     """The number of the space that is measured."""
-    with transaction(pool) as connection:
-        row = connection.execute("SELECT space FROM search_spaces WHERE level = 'series'").fetchone()
+    row = connection.execute("SELECT space FROM search_spaces WHERE level = 'series'").fetchone()
     assert row is not None
     return int(row[0])
 
 
-def leaf(pool: Pool) -> str:
+def leaf(connection: psycopg.Connection[Any]) -> str:
     """Its table."""
-    return f"search_rows_{space(pool)}"
+    return f"search_rows_{space(connection)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A filter, and the rows that fulfil it."""
+
+    name: str
+    filters: Filters
+    fulfil: NDArray[np.bool_] | None
+    sql: str = "true"
+    """The same as `filters`, as one would write it by hand."""
+
+
+def cases(rows: Rows) -> list[Case]:
+    """Filters that let all, 20 %, 1 % and 0.1 % through; some independent of the vectors, some not."""
+    every = Filters(BUNDLE.digest, Level.SERIES)
+    first = FIRST_DAY + timedelta(days=1000)
+    month = replace(every, from_date=first, until_date=first + timedelta(days=39))
+    days = f"study_date BETWEEN '{month.from_date}' AND '{month.until_date}'"
+    in_month = (rows.day >= 1000) & (rows.day < 1040)
+    plain = FindingRange("xray.f3", least=0.5)
+    shows = (rows.modality == 0) & (rows.probabilities[:, 3] >= np.float32(0.5))
+    return [
+        Case("none", every, None),
+        Case(
+            "20 %: age",
+            replace(every, least_age=60.0, most_age=80.0),
+            (rows.age >= 60) & (rows.age <= 80),
+            "age BETWEEN 60 AND 80",
+        ),
+        Case("20 %: modality", replace(every, modalities=("ct",)), rows.modality == 1, "modality = 'ct'"),
+        Case("1 %: date", month, in_month, days),
+        Case("1 %: finding", replace(every, findings=(plain,)), shows, "probabilities[4] >= 0.5"),
+        Case(
+            "0.1 %: date and age",
+            replace(month, least_age=60.0, most_age=70.0),
+            in_month & (rows.age >= 60) & (rows.age <= 70),
+            f"{days} AND age BETWEEN 60 AND 70",
+        ),
+    ]
+
+
+def true_neighbours(rows: Rows, case: Case, questions: Floats) -> list[set[int]]:
+    """The nearest rows that fulfil the filter, by all cosines."""
+    among = np.arange(len(rows)) if case.fulfil is None else np.flatnonzero(case.fulfil)
+    best = [np.empty(0, dtype=np.int64)] * len(questions)
+    for start in range(0, len(among), 100_000):
+        part = among[start : start + 100_000]
+        for at, question in enumerate(questions):
+            seen = np.concatenate([best[at], part])
+            cosine = rows.vectors[seen] @ question if len(best[at]) else rows.vectors[part] @ question
+            best[at] = seen[np.argsort(-cosine)[:ANSWERS]]
+    return [set(found.tolist()) for found in best]
