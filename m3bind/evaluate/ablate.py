@@ -69,6 +69,11 @@ class Variant:
     """Whether it is the recipe's own value."""
 
     @property
+    def title(self) -> str:
+        """For people."""
+        return "the recipe's own settings" if self.standard else f"{self.what} {self.value}"
+
+    @property
     def name(self) -> str:
         """Of the file of its row."""
         return STANDARD if self.standard else f"{self.what}-{self.value.replace(' ', '-').replace(',', '')}"
@@ -211,7 +216,7 @@ def _bind_and_distil(
     bench: Bench, rows: Sequence[Variant], data: Mapping[str, Data], job: Job, out: Path, progress: Progress
 ) -> None:
     began = time.process_time()
-    progress(f"binding: {rows[0].what} {rows[0].value}")
+    progress(f"binding: {rows[0].title}")
     sides = bind(bench, rows[0].recipe)
     taught = teaching(bench, sides)
     bound, _ = measure(rows[0].recipe, seen_by(sides), data, job.cache, job.unbound)
@@ -226,7 +231,10 @@ def _bind_and_distil(
             "seconds": {"bind": round(binding, 1), "distil": round(time.process_time() - began, 1)},
         }
         keep(out, row.name, job.keys[row.name], figures)
-        progress(f"{row.what} {row.value}: {sum(figures['seconds'].values()):.0f} s of the processor")
+        spent = figures["seconds"]
+        progress(
+            f"{row.title}: bound in {spent['bind']} s of the processor, distilled in {spent['distil']} s"
+        )
 
 
 def dealt(missing: Sequence[Variant], jobs: int) -> list[list[tuple[Variant, ...]]]:

@@ -11,7 +11,7 @@ from m3bind.evaluate.few_shot import METHODS, SHOTS
 from m3bind.evaluate.reliability import SENSITIVITY
 from m3bind.evaluate.retrieval import RANKS
 from m3bind.evaluate.systems import DISTILLED, TITLES, UNBOUND
-from m3bind.evaluate.tables import across_cells, number, table, with_chance, with_interval
+from m3bind.evaluate.tables import across_cells, number, table, with_chance, with_interval, yes_no
 from m3bind.evaluate.words import prose
 
 DETAILS = "DETAILS.md"
@@ -85,6 +85,29 @@ def _image_text(told: Told) -> list[str]:
     return ["## Between images and captions", "", *table(head, rows)]
 
 
+def gained(claims: Told, kind: str) -> list[str]:
+    """The table of the second claim, of one kind of embeddings."""
+    rows = [
+        [
+            gallery,
+            measure,
+            number(c["ours"]),
+            number(c["unbound"]),
+            number(c["chance"]),
+            with_interval(c["gain"]),
+            "-" if c["ratio"] is None else f"{c['ratio']:.2f}",
+            "-" if c["most_possible_ratio"] is None else f"{c['most_possible_ratio']:.2f}",
+            yes_no(c["twice"]),
+            yes_no(c["clear_of_chance"]),
+        ]
+        for gallery, measures in claims.items()
+        if gallery.startswith(f"{kind},")
+        for measure, c in measures.items()
+    ]
+    head = ["gallery", "measure", "M3Bind", "unbound", "chance", "gain", "ratio", "most possible"]
+    return table([*head, "twice", "clear of chance"], rows)
+
+
 def _across(told: Told) -> list[str]:
     means, pairs = [], []
     for kind in KINDS:
@@ -101,6 +124,7 @@ def _across(told: Told) -> list[str]:
         "## Across modalities",
         "",
         *table(["embeddings", "gallery", "system", *head], means),
+        *(gained(told["claims"]["cross_modal"], KINDS[1]) if told["claims"] else []),
         "By pair (centred, M3Bind; queries in gallery, of which relevant):",
         "",
         *table(["from, to", "group", "queries", *head], pairs),

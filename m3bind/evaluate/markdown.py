@@ -7,7 +7,7 @@ from typing import Any
 
 from m3bind.evaluate import ablation_page, misses, targets_page, words
 from m3bind.evaluate.cross_modal import GALLERIES, KINDS, REPEATS
-from m3bind.evaluate.details import DETAILS
+from m3bind.evaluate.details import DETAILS, gained
 from m3bind.evaluate.few_shot import DRAWS
 from m3bind.evaluate.reliability import TARGET
 from m3bind.evaluate.report import RETRIEVAL_REPEATS
@@ -68,30 +68,13 @@ def _claims(told: Told) -> list[str]:
         for m, c in claims["zero_shot_kept"].items()
         if c is not None
     ]
-    gained = [
-        [
-            gallery,
-            measure,
-            number(c["ours"]),
-            number(c["unbound"]),
-            number(c["chance"]),
-            with_interval(c["gain"]),
-            "-" if c["ratio"] is None else f"{c['ratio']:.2f}",
-            "-" if c["most_possible_ratio"] is None else f"{c['most_possible_ratio']:.2f}",
-            yes_no(c["twice"]),
-            yes_no(c["clear_of_chance"]),
-        ]
-        for gallery, measures in claims["cross_modal"].items()
-        for measure, c in measures.items()
-    ]
-    head = ["gallery", "measure", "M3Bind", "unbound", "chance", "gain", "ratio", "most possible"]
     return [
         "## What binding is to show",
         "",
         *prose(words.KEPT),
         *table(["modality", "M3Bind", "unbound towers", "difference, paired", "kept"], kept),
-        *prose(words.GAINED),
-        *table([*head, "twice", "clear of chance"], gained),
+        *prose(words.GAINED, details=f"{PICTURES}/{DETAILS}"),
+        *gained(claims["cross_modal"], KINDS[0]),
     ]
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from m3bind.evaluate import limits, words
+from m3bind.evaluate import limits
 from m3bind.evaluate.reliability import TARGET
 from m3bind.evaluate.tables import number, with_interval
-from m3bind.evaluate.words import prose
 
 Told = Mapping[str, Any]
 
@@ -28,19 +27,24 @@ def _target(row: Told) -> str:
         said.append("be told apart: what is missing was lost in training or in the prompts.")
     elif probe is not None:
         said.append(f"The supervised probe ({with_interval(probe)}) misses it too.")
+    if row.get("tried"):
+        said.append(f"Tried: {row['tried']}.")
     return f"- {' '.join(said)}"
 
 
 def _short_of(claims: Told, key: str) -> list[str]:
-    """Measures of which a verdict does not hold, leaving out doublings that no model could reach."""
-    return [
-        f"{gallery}, {measure} ({number(c['ours'])}; unbound {number(c['unbound'])}, chance"
-        f" {number(c['chance'])})"
-        for gallery, measures in claims.items()
-        for measure, c in measures.items()
-        if not c[key]
-        and (key != "twice" or c["most_possible_ratio"] is None or c["most_possible_ratio"] >= 2)
-    ]
+    """Measures by gallery of which a verdict does not hold; none that no model could reach."""
+    lines = []
+    for gallery, measures in claims.items():
+        short = [m for m, c in measures.items() if not c[key] and (key != "twice" or _can_double(c))]
+        if short:
+            lines.append(f"{' and '.join(short)} ({gallery})")
+    return lines
+
+
+def _can_double(claim: Told) -> bool:
+    most = claim["most_possible_ratio"]
+    return most is None or most >= 2
 
 
 def _claims(claims: Told) -> list[str]:
@@ -73,6 +77,14 @@ def calibration(calibrated: Told) -> list[str]:
     if sure:
         told = ", ".join(f"{i} {number(over[i]['value'])}" for i in sure)
         lines.append(f"Above it, and by more than chance: {told}.")
+    cuts = [f["threshold"] for own in calibrated.values() for f in own["findings"].values() if f["threshold"]]
+    holding = [c for c in cuts if c["sensitivity"]["high"] >= c["sensitivity_aimed_at"]]
+    if cuts:
+        aimed = number(cuts[0]["sensitivity_aimed_at"])
+        lines.append(
+            f"Of {len(cuts)} thresholds chosen for a sensitivity of {aimed} on `calib`, the interval of what"
+            f" they keep on `val` reaches it for {len(holding)}."
+        )
     return [*lines, ""]
 
 
@@ -89,7 +101,6 @@ def section(told: Told) -> list[str]:
     return [
         "## What is not met, and why",
         "",
-        *prose(words.NOT_MET),
         *lines,
         "",
         *limits.section(told.get("limits")),

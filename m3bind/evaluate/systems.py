@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 DISTILLED, BOUND, UNBOUND, RANDOM, NOISE = "m3bind", "bound", "unbound", "random", "noise"
 TITLES: Mapping[str, str] = {
-    DISTILLED: "M3Bind (bound and distilled)",
+    DISTILLED: "M3Bind",
     BOUND: "bound, not distilled",
     UNBOUND: "unbound towers",
     RANDOM: "random projections",

@@ -12,7 +12,7 @@ def number(value: float | None) -> str:
     """.912, 1.000, -.031, or a dash for what there is not."""
     if value is None:
         return "-"
-    text = f"{value:.3f}"
+    text = f"{round(value, 3) + 0.0:.3f}"  # + 0.0: nought has no sign
     return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 

@@ -46,6 +46,8 @@ class Target:
     source: str | None
     leaves_out: str | None
     """Which examples are no part of the task although their data set is, in words."""
+    tried: str | None
+    """What was tried where it is missed, in words without a full stop."""
     readings: Mapping[str, LabelRule]
     """By name in words: other readings of the labels, measured beside."""
 
@@ -66,6 +68,7 @@ def parse_target(raw: Mapping[str, Any]) -> Target:
         zero_shot=float(raw["zero_shot"]),
         source=raw.get("source"),
         leaves_out=raw.get("leaves_out"),
+        tried=raw.get("tried"),
         readings={name: parse_reading(rule) for name, rule in raw.get("readings", {}).items()},
     )
 
@@ -261,6 +264,7 @@ def rows(
                 "source": target.source,
                 "why": why,
                 "leaves_out": target.leaves_out,
+                "tried": target.tried,
                 "readings": other_readings(target, own, zero_shot, columns) if target.readings else {},
             }
         )

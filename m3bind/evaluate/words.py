@@ -11,16 +11,13 @@ Every figure is of the held-out split (`val`), which no training saw. In bracket
 {bootstrap:,} bootstrap samples (few-shot, calibration and cross-modal {fewer}, image-text {texts}) that draw
 whole patients, or groups of near-duplicates where a set names no patients. Where groups are few ({fewest}:
 {groups}) such an interval is too narrow. A finding is measured where it has {positives} positives. An AUC
-counts pairs within one data set only.
+counts pairs within one data set only. M3Bind: the bound image towers with the one distilled text encoder;
+bound, not distilled: with their own text towers; unbound towers: as pretraining left them.
 """
 
 TARGETS = """
 The probe is supervised: logistic regression on frozen start weights (see Zero-shot). For several classes the
 figure is the mean over classes, each against all others, and positives are those of all classes.
-"""
-
-NOT_MET = """
-What the figures themselves say of why; what was tried stands in docs/TRAINING.md and the history of the code.
 """
 
 KEPT = """
@@ -34,7 +31,7 @@ mAP cannot double where chance alone is near .5 (the most possible ratio stands 
 chance, which is 0 for a random order and 1 for a perfect one, is the fair measure. Clear of chance: the lower
 end of the 95 % interval of the figure less the chance of the same bootstrap sample lies above 0. Where the
 unbound towers are at or below chance there is no ratio, and any figure above 0 counts as twice. Gain is
-paired.
+paired. Centred, pairs and all others: see Across modalities; uncentred: [DETAILS.md]({details}).
 """
 
 ZERO_SHOT = """

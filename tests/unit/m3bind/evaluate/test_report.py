@@ -160,6 +160,7 @@ def test_a_missed_target_tells_what_the_figures_say_of_why(told):
     assert "0 of 1 targets that were measured are met" in text
     assert "does not hold the target" in text
     assert "meets it on the same images" in text
+    assert "Tried: more steps." in page({**told, "targets": [{**row, "tried": "more steps"}]}, None)
     worse = {**row, "probe_here": {**probe, "value": 0.5}, "measured": told["targets"][0]["measured"]}
     text = page({**told, "targets": [worse]}, None)
     assert "holds the target" in text
