@@ -37,6 +37,9 @@ PARSE_ERRORS: tuple[type[Exception], ...] = (
 TOO_LARGE = "It needs more memory than is left: give the node more, or fewer workers. A small file is broken."
 
 
+_LOGGER = logging.getLogger("pydicom")
+
+
 class _Quiet:
     """Context manager, safe to enter from many threads at once.
 
@@ -52,14 +55,13 @@ class _Quiet:
         self._level = logging.NOTSET
 
     def __enter__(self) -> None:
-        logger = logging.getLogger("pydicom")
         with self._lock:
             if self._inside == 0:
                 self._filters = warnings.catch_warnings()
                 self._filters.__enter__()
                 warnings.simplefilter("ignore")
-                self._level = logger.level
-                logger.setLevel(logging.CRITICAL + 1)
+                self._level = _LOGGER.level
+                _LOGGER.setLevel(logging.CRITICAL + 1)
             self._inside += 1
 
     def __exit__(
@@ -69,7 +71,7 @@ class _Quiet:
             self._inside -= 1
             if self._inside == 0:
                 self._filters.__exit__(kind, error, trace)
-                logging.getLogger("pydicom").setLevel(self._level)
+                _LOGGER.setLevel(self._level)
 
 
 quiet = _Quiet()
