@@ -34,6 +34,7 @@ from dicom_node.config import (
 )
 from dicom_node.dimse.server import DicomServer, ScpSettings
 from dicom_node.engine import Engine
+from dicom_node.inference.remote import ModelServer
 from dicom_node.intake import Intake, QuietWatch
 from dicom_node.jobs.app import WorkerThread, make_app
 from dicom_node.logs import configure_logging
@@ -86,13 +87,16 @@ class Workplace:
         return "the worker has ended; start the node again" if lost else ""
 
     def load(self) -> None:
-        """Load and prove the bundle. Raises BundleError where it cannot be used."""
+        """Load and prove the bundle. Raises BundleError where it cannot be used, InferenceError where the
+        model server does not answer."""
         inference = self._settings.inference
+        server = None if inference.url is None else ModelServer(inference.url, inference.timeout_seconds)
         self.engine = Engine.load(
             self._settings.bundle,
             providers=inference.providers,
             threads=inference.threads,
             tensorrt_engines=inference.tensorrt_engines,
+            server=server,
             cache_dir=self._settings.data_dir / "cache",
             enable=self._settings.findings.enable,
             disable=self._settings.findings.disable,
