@@ -13,8 +13,8 @@ DELETE FROM search_studies WHERE study_uid = %s
 """
 
 SPACE = """
--- The space of a bundle and a level, made where there is none yet.
-SELECT search_space(%s, %s, %s, %s, %s)
+-- The space of a bundle, a level and a modality, made where there is none yet.
+SELECT search_space(%s, %s, %s, %s, %s, %s)
 """
 
 PLACES = """
@@ -51,12 +51,20 @@ ON CONFLICT (study_uid) DO UPDATE
 SET bundle_digest = EXCLUDED.bundle_digest, edition = EXCLUDED.edition, stuck_with = NULL, indexed_at = now()
 """
 
-OPEN_SPACE = """
--- Number and width of a space, how many rows it is thought to hold, and the places of findings.
-SELECT s.space, s.dimension,
-       (SELECT greatest(reltuples, 0) FROM pg_class WHERE oid = format('search_rows_%%s', s.space)::regclass),
-       (SELECT COALESCE(json_object_agg(finding_id, place), '{}') FROM search_findings)
-FROM search_spaces s WHERE s.bundle_digest = %(bundle)s AND s.level = %(level)s
+OPEN_SPACES = """
+-- The spaces that are asked, and how many rows each is thought to hold.
+SELECT space, dimension,
+       (SELECT greatest(reltuples, 0)::float8 FROM pg_class
+        WHERE oid = format('search_rows_%%s', space)::regclass)
+FROM search_spaces
+WHERE bundle_digest = %(bundle)s AND level = %(level)s
+  AND (%(modalities)s::text[] IS NULL OR modality = ANY(%(modalities)s))
+ORDER BY space
+"""
+
+ALL_PLACES = """
+-- Where every finding stands among the probabilities.
+SELECT COALESCE(json_object_agg(finding_id, place), '{}') FROM search_findings
 """
 
 TUNE = """
@@ -84,18 +92,22 @@ ANSWER = """
 """
 """What is told of a row; stands for `{answer}` below."""
 
+NEAREST = """
+-- What the spaces found, each in its own way, ranked in full precision.
+SELECT 1 + (embedding <#> %(vector)s::vector) AS distance, {answer}
+FROM ({drawn}) AS drawn ORDER BY distance, row_id LIMIT %(limit)s
+"""
+
 BY_GRAPH = """
--- Near rows by the HNSW graph, which is walked on until enough of them fulfil the filters; ranked exactly.
-SELECT embedding <=> %(vector)s::vector AS distance, {answer}
-FROM (SELECT * FROM search_rows WHERE {where}
-      ORDER BY embedding::halfvec({width}) <=> %(vector)s::vector::halfvec({width}) LIMIT %(drawn)s) AS drawn
-ORDER BY distance, row_id LIMIT %(limit)s
+-- Near rows by a space's graph, which is walked on until enough of them fulfil the filters.
+(SELECT * FROM search_rows WHERE space = {space} AND {where}
+ ORDER BY embedding::halfvec({width}) <=> %(vector)s::vector::halfvec({width}) LIMIT %(drawn)s)
 """
 
 BY_FILTER = """
--- The nearest of all rows that fulfil the filters.
-SELECT 1 + (embedding <#> %(vector)s::vector) AS distance, {answer}
-FROM search_rows WHERE {where} ORDER BY distance, row_id LIMIT %(limit)s
+-- The nearest of all rows of some spaces that fulfil the filters.
+(SELECT * FROM search_rows WHERE space = ANY(%(looked)s) AND {where}
+ ORDER BY embedding <#> %(vector)s::vector LIMIT %(limit)s)
 """
 
 NEWEST = """
@@ -114,7 +126,7 @@ ORDER BY probabilities[%(place)s] {order}, row_id DESC LIMIT %(limit)s
 VECTORS_OF = """
 -- What is kept of a study, or of one series of it.
 SELECT embedding FROM search_rows
-WHERE space = %(space)s AND study_uid = %(study_uid)s
+WHERE space = ANY(%(spaces)s) AND study_uid = %(study_uid)s
   AND (%(series_uid)s::text IS NULL OR series_uid = %(series_uid)s)
 ORDER BY view, row_id
 """

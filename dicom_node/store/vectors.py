@@ -61,15 +61,16 @@ def replace_rows(connection: Connection, assessment: Assessment) -> None:
     # rows yet: making a space waits for all who have.
     places = _places(connection, {name for row in rows for name in row.probabilities})
     spaces = {
-        row.level: _space(connection, assessment.bundle, row.level, int(row.embedding.shape[0]))
-        for row in {row.level: row for row in rows}.values()
+        (row.level, row.modality): _space(connection, assessment.bundle, row)
+        for row in {(row.level, row.modality): row for row in rows}.values()
     }
     connection.execute(search_sql.FORGET, (study,))
     if not rows:
         connection.execute(search_sql.FORGET_STUDY, (study,))
         return
     with connection.cursor() as cursor:
-        cursor.executemany(search_sql.KEEP, [_values(study, row, spaces[row.level], places) for row in rows])
+        kept = [_values(study, row, spaces[row.level, row.modality], places) for row in rows]
+        cursor.executemany(search_sql.KEEP, kept)
     connection.execute(search_sql.KEEP_STUDY, (study, assessment.bundle.digest, EDITION))
 
 
@@ -132,12 +133,13 @@ def _probabilities(findings: Sequence[Finding], side: str | None) -> dict[str, f
     return found
 
 
-def _space(connection: Connection, bundle: BundleIdentity, level: Level, width: int) -> int:
-    names = (bundle.digest, bundle.name, bundle.version, level.value, width)
-    row = connection.execute(search_sql.SPACE, names).fetchone()
-    if row is None:
+def _space(connection: Connection, bundle: BundleIdentity, row: IndexRow) -> int:
+    width = int(row.embedding.shape[0])
+    names = (bundle.digest, bundle.name, bundle.version, row.level.value, row.modality, width)
+    found = connection.execute(search_sql.SPACE, names).fetchone()
+    if found is None:
         raise RuntimeError("search_space() always answers")
-    return int(row[0])
+    return int(found[0])
 
 
 def _places(connection: Connection, finding_ids: set[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@ many vectors a second it takes in, beside pgvector's defaults, exact search and 
 
     python tests/benchmarks/bench_index.py [--rows 1000000] [--questions 500] [--json FILE]
 
-The node's own embedded PostgreSQL is filled in a folder of its own (`--folder`, removed at the end; some 3 GB
+The node's own embedded PostgreSQL is filled in a folder of its own (`--folder`, removed at the end; some 6 GB
 per million rows) and asked by the node's own code with one client. The vectors are made: modalities and
 findings are clusters, and within one the variance falls off from axis to axis as in real embeddings.
 Half of the questions are drawn like the rows ("example"); the other half lie apart from all rows, as texts do
@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,10 @@ from tests.support.index_rows import (
     cases,
     draw,
     fill,
-    leaf,
+    leaves,
     make_questions,
     make_rows,
     make_shape,
-    space,
     true_neighbours,
 )
 
@@ -122,26 +121,23 @@ def _processor_seconds(server: int | None) -> float:
     return time.process_time() + int(told.split()[0]) / 1e9
 
 
-def build_graph(pool: Pool, width: int, options: argparse.Namespace) -> float:
-    """Seconds that CREATE INDEX takes."""
+def build_graphs(pool: Pool, width: int, options: argparse.Namespace) -> tuple[float, float]:
+    """Seconds that CREATE INDEX takes: of the node's graphs together, of pgvector's defaults on all rows."""
+    create = (
+        "CREATE INDEX {} ON {} USING hnsw ((embedding::halfvec({})) halfvec_cosine_ops) "
+        "WITH (m = {}, ef_construction = {})"
+    )
+    own = options.m, options.ef_construction
     with psycopg.connect(pool.conninfo, autocommit=True) as alone:
-        table = leaf(alone)
         alone.execute(sql.SQL("SET maintenance_work_mem = {}").format(options.memory))
         alone.execute(sql.SQL("SET max_parallel_maintenance_workers = {}").format(options.workers))
-        began = time.perf_counter()
-        alone.execute(
-            sql.SQL(
-                "CREATE INDEX {} ON {} USING hnsw ((embedding::halfvec({})) halfvec_cosine_ops) "
-                "WITH (m = {}, ef_construction = {})"
-            ).format(
-                sql.Identifier(f"{table}_hnsw"),
-                sql.Identifier(table),
-                width,
-                options.m,
-                options.ef_construction,
-            )
-        )
-        return time.perf_counter() - began
+        marks = [time.perf_counter()]
+        for tables, (m, ef_construction) in ((leaves(alone), own), (["plain"], (16, 64))):
+            for table in tables:
+                names = sql.Identifier(f"{table}_hnsw"), sql.Identifier(table)
+                alone.execute(sql.SQL(create).format(*names, width, m, ef_construction))
+            marks.append(time.perf_counter())
+    return marks[1] - marks[0], marks[2] - marks[1]
 
 
 def by_node(index: SearchIndex, filters: Filters) -> Callable[[Floats], list[int]]:
@@ -149,25 +145,19 @@ def by_node(index: SearchIndex, filters: Filters) -> Callable[[Floats], list[int
     return lambda question: [_number(c.series_uid) for c in index.nearest(question, filters, ANSWERS)]
 
 
-def by_pgvector(
-    connection: psycopg.Connection[Any], number: int, case: Case, width: int
-) -> Callable[[Floats], list[int]]:
-    """The plain query of pgvector's manual, with its default settings, on the same graph."""
+def by_pgvector(connection: psycopg.Connection[Any], case: Case, width: int) -> Callable[[Floats], list[int]]:
+    """The plain query of pgvector's manual, with its default settings, on one graph of all rows."""
     near = f"ORDER BY embedding::halfvec({width}) <=> %(q)s::vector::halfvec({width}) LIMIT {ANSWERS}"
-    return _plain(connection, number, case, near)
+    return _plain(connection, case, near)
 
 
-def by_scan(connection: psycopg.Connection[Any], number: int, case: Case) -> Callable[[Floats], list[int]]:
+def by_scan(connection: psycopg.Connection[Any], case: Case) -> Callable[[Floats], list[int]]:
     """All rows, compared one by one in PostgreSQL."""
-    return _plain(connection, number, case, f"ORDER BY embedding <=> %(q)s::vector LIMIT {ANSWERS}")
+    return _plain(connection, case, f"ORDER BY embedding <=> %(q)s::vector LIMIT {ANSWERS}")
 
 
-def _plain(
-    connection: psycopg.Connection[Any], number: int, case: Case, near: str
-) -> Callable[[Floats], list[int]]:
-    statement = (
-        f"SELECT series_uid FROM search_rows WHERE space = {number} AND in_scope AND {case.sql} {near}"
-    )
+def _plain(connection: psycopg.Connection[Any], case: Case, near: str) -> Callable[[Floats], list[int]]:
+    statement = f"SELECT series_uid FROM plain WHERE {case.sql} {near}"
 
     def answer(question: Floats) -> list[int]:
         rows = connection.execute(statement.encode(), {"q": question}).fetchall()
@@ -237,12 +227,12 @@ def _number(series_uid: str | None) -> int:
 
 
 def sizes(pool: Pool, count: int) -> dict[str, float]:
-    """Bytes per row of the table, its graph and its other indexes."""
+    """Bytes per row of the tables, their graphs and their other indexes."""
     with transaction(pool) as connection:
-        name = leaf(connection)
         row = connection.execute(
-            "SELECT pg_table_size(%s), pg_relation_size(%s), pg_indexes_size(%s)",
-            (name, f"{name}_hnsw", name),
+            "SELECT sum(pg_table_size(t::regclass)), sum(pg_relation_size((t || '_hnsw')::regclass)), "
+            "sum(pg_indexes_size(t::regclass)) FROM unnest(%s::text[]) AS t",
+            (leaves(connection),),
         ).fetchone()
     assert row is not None
     table, graph, indexes = (float(value) / count for value in row)
@@ -278,19 +268,19 @@ def measure(pool: Pool, options: argparse.Namespace, result: Result, say: Consol
     fill(pool, rows)
     result.seconds["fill"] = time.perf_counter() - began
     say.print(f"filled in {result.seconds['fill']:.0f} s")
-    result.seconds["graph"] = build_graph(pool, options.dimension, options)
-    say.print(f"graph built in {result.seconds['graph']:.0f} s")
+    result.seconds["graphs"], result.seconds["plain graph"] = build_graphs(pool, options.dimension, options)
+    say.print(f"graphs built in {result.seconds['graphs']:.0f} s")
     result.bytes_per_row = sizes(pool, len(rows))
     faiss_graph = build_faiss(rows, options)
     if faiss_graph is not None:
         result.seconds["faiss"] = faiss_graph[1]
-    index = SearchIndex(pool, replace(Tuning(), ef_search=options.ef_search))
+    tuning = Tuning(ef_search=options.ef_search, ef_search_of_many=options.ef_search_of_many)
+    index = SearchIndex(pool, tuning)
     with psycopg.connect(pool.conninfo, autocommit=True) as plain, psycopg.connect(pool.conninfo) as scan:
         register_vector(plain)
         register_vector(scan)
-        scan.execute("SET LOCAL enable_indexscan = off")
-        warm(plain, leaf(plain))
-        number = space(plain)
+        scan.execute("SET LOCAL enable_indexscan = off")  # bitmaps of the filters are left
+        warm(plain)
         with transaction(pool) as connection:
             node_server = connection.info.backend_pid  # the pool has this one alone
         for case in cases(rows):
@@ -301,11 +291,11 @@ def measure(pool: Pool, options: argparse.Namespace, result: Result, say: Consol
                     ("node", by_node(index, case.filters), None, node_server),
                     (
                         "pgvector's defaults",
-                        by_pgvector(plain, number, case, options.dimension),
+                        by_pgvector(plain, case, options.dimension),
                         None,
                         plain.info.backend_pid,
                     ),
-                    ("exact, PostgreSQL", by_scan(scan, number, case), few, scan.info.backend_pid),
+                    ("exact, PostgreSQL", by_scan(scan, case), few, scan.info.backend_pid),
                 ]
                 if faiss_graph is not None:
                     ways.append(("faiss HNSW", by_faiss(case, faiss_graph[0], options.ef_search), None, None))
@@ -316,10 +306,11 @@ def measure(pool: Pool, options: argparse.Namespace, result: Result, say: Consol
         result.inserted_per_second = insert(pool, shape, options, rng)
 
 
-def warm(connection: psycopg.Connection[Any], table: str) -> None:
-    """Bring the table into memory, as on a node that has run for a while; the graph has just been made."""
+def warm(connection: psycopg.Connection[Any]) -> None:
+    """Bring the tables into memory, as on a node that has run for a while; the graphs have just been made."""
     connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")  # those pass the cache by
-    connection.execute(f"SELECT sum(view) FROM {table} WHERE study_uid >= ''".encode())
+    connection.execute("SELECT sum(view) FROM search_rows WHERE study_uid >= ''")
+    connection.execute("SELECT count(series_uid) FROM plain WHERE age >= 0")
     connection.execute("RESET ALL")
 
 
@@ -358,6 +349,7 @@ def main() -> None:
     parser.add_argument("--m", type=int, default=16)
     parser.add_argument("--ef-construction", type=int, default=64)
     parser.add_argument("--ef-search", type=int, default=Tuning().ef_search)
+    parser.add_argument("--ef-search-of-many", type=int, default=Tuning().ef_search_of_many)
     parser.add_argument("--workers", type=int, default=1, help="beside the first, to build the graph")
     parser.add_argument("--memory", default="4GB", help="to build the graph in (maintenance_work_mem)")
     parser.add_argument(

@@ -104,30 +104,38 @@ def _unit(vectors: Floats) -> Floats:
 
 
 def fill(pool: Pool, rows: Rows) -> None:
-    """Put the rows into the space without its graph; row_id is the number of the row plus 1."""
+    """Put the rows into their spaces without graphs, and into a plain table."""
     width = rows.vectors.shape[1]
     with transaction(pool) as connection:
         for level in Level:
-            connection.execute(
-                "SELECT search_space(%s, %s, %s, %s, %s)",
-                (BUNDLE.digest, BUNDLE.name, BUNDLE.version, level.value, width),
-            )
-        connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(f"{leaf(connection)}_hnsw")))
+            for modality in MODALITIES:
+                connection.execute(
+                    "SELECT search_space(%s, %s, %s, %s, %s, %s)",
+                    (BUNDLE.digest, BUNDLE.name, BUNDLE.version, level.value, modality, width),
+                )
+        for table in leaves(connection):
+            connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(f"{table}_hnsw")))
         connection.execute(
-            "INSERT INTO search_findings SELECT m * %s + f + 1, name || '.f' || f "
-            "FROM unnest(%s::text[]) WITH ORDINALITY AS o(name, n), LATERAL (SELECT n - 1 AS m) AS k, "
-            "generate_series(0, %s) AS f",
+            "INSERT INTO search_findings SELECT (n - 1) * %s + f + 1, name || '.f' || f "
+            "FROM unnest(%s::text[]) WITH ORDINALITY AS o(name, n), generate_series(0, %s) AS f",
             (SCORED, list(MODALITIES), SCORED - 1),
         )
         connection.execute("SET LOCAL session_replication_role = replica")  # nothing to be checked
-        copy_rows(connection, rows, space(connection))
+        copy_rows(connection, rows)
+        connection.execute(
+            "CREATE TABLE plain AS SELECT series_uid, modality, study_date, age, probabilities, embedding "
+            "FROM search_rows"
+        )
+        for column in ("modality", "study_date", "age"):
+            connection.execute(sql.SQL("CREATE INDEX ON plain ({})").format(sql.Identifier(column)))
     with psycopg.connect(pool.conninfo, autocommit=True) as alone:
         alone.execute("VACUUM ANALYZE search_rows")
-        alone.execute("ANALYZE studies")
+        alone.execute("VACUUM ANALYZE plain")
 
 
-def copy_rows(connection: psycopg.Connection[Any], rows: Rows, into: int) -> None:
+def copy_rows(connection: psycopg.Connection[Any], rows: Rows) -> None:
     """By COPY, ten views to a study."""
+    into = spaces(connection)
     last = (len(rows) - 1) // VIEWS_PER_STUDY
     connection.execute(
         "INSERT INTO studies (study_uid, state) "
@@ -149,7 +157,7 @@ def copy_rows(connection: psycopg.Connection[Any], rows: Rows, into: int) -> Non
             taken = FIRST_DAY + timedelta(days=day)
             copy.write_row(
                 (
-                    into,
+                    into[MODALITIES[modality]],
                     f"2.25.{study}",
                     f"2.25.{study}.{at}",
                     at % VIEWS_PER_STUDY,
@@ -166,16 +174,15 @@ def copy_rows(connection: psycopg.Connection[Any], rows: Rows, into: int) -> Non
             )
 
 
-def space(connection: psycopg.Connection[Any]) -> int:
-    """The number of the space that is measured."""
-    row = connection.execute("SELECT space FROM search_spaces WHERE level = 'series'").fetchone()
-    assert row is not None
-    return int(row[0])
+def spaces(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    """The spaces that are measured, by modality."""
+    told = connection.execute("SELECT modality, space FROM search_spaces WHERE level = 'series'")
+    return dict(told.fetchall())
 
 
-def leaf(connection: psycopg.Connection[Any]) -> str:
-    """Its table."""
-    return f"search_rows_{space(connection)}"
+def leaves(connection: psycopg.Connection[Any]) -> list[str]:
+    """Their tables."""
+    return [f"search_rows_{space}" for space in spaces(connection).values()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 -- The index: one row per study, view and region, with what can be filtered by.
 
--- A space holds the vectors of one bundle at one level; only within it do distances mean anything.
+-- A space holds the vectors of one modality at one level as one bundle made them, with a graph of its own.
+-- Modalities lie apart: in one graph for all, who asks for those of another modality than the question resembles
+-- would be led through everything else first. Distances of different bundles mean nothing to each other.
 CREATE TABLE search_spaces (
     space          integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     bundle_digest  text NOT NULL,
@@ -8,7 +10,8 @@ CREATE TABLE search_spaces (
     bundle_version text NOT NULL,
     dimension      integer NOT NULL,
     level          text NOT NULL CHECK (level IN ('study', 'series', 'region')),
-    UNIQUE (bundle_digest, level)
+    modality       text NOT NULL,
+    UNIQUE (bundle_digest, level, modality)
 );
 
 -- Where each finding stands in search_rows.probabilities. Places are given out once and never again.
@@ -33,7 +36,7 @@ CREATE TABLE search_rows (
     study_uid     text NOT NULL REFERENCES studies ON DELETE CASCADE,
     series_uid    text,                          -- NULL for a study
     view          integer,                       -- index into the assessment's views; NULL for a study
-    modality      text,
+    modality      text NOT NULL,
     in_scope      boolean NOT NULL,
     study_date    date,
     sex           text,
@@ -63,31 +66,30 @@ $$;
 CREATE INDEX ON search_rows (study_uid, series_uid);
 CREATE INDEX ON search_rows (study_date);
 CREATE INDEX ON search_rows (patient_id);
-CREATE INDEX ON search_rows (modality);
 CREATE INDEX ON search_rows (body_part);
 CREATE INDEX ON search_rows (laterality);
 CREATE INDEX ON search_rows (age);
 CREATE INDEX ON search_rows (birth_year);
 CREATE INDEX ON search_rows USING gin (finding_marks(probabilities)) WITH (fastupdate = off);
 
--- The space of a bundle and a level, made where there is none yet. HNSW holds at most 4,000 dimensions of
+-- The space of a bundle, a level and a modality, made where there is none yet. HNSW holds at most 4,000 dimensions of
 -- halfvec; what is wider is searched without it. m and ef_construction: docs/SEARCH.md tells the choice.
-CREATE FUNCTION search_space(digest text, name text, version text, wanted text, width integer) RETURNS integer
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION search_space(digest text, name text, version text, wanted text, kind text, width integer)
+RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     number integer;
     leaf text;
 BEGIN
-    SELECT space INTO number FROM search_spaces WHERE bundle_digest = digest AND level = wanted;
+    SELECT space INTO number FROM search_spaces WHERE bundle_digest = digest AND level = wanted AND modality = kind;
     IF FOUND THEN
         RETURN number;
     END IF;
     PERFORM pg_advisory_xact_lock(x'4D335350'::integer);  -- "M3SP": one at a time makes a space
-    INSERT INTO search_spaces (bundle_digest, bundle_name, bundle_version, dimension, level)
-    VALUES (digest, name, version, width, wanted)
+    INSERT INTO search_spaces (bundle_digest, bundle_name, bundle_version, dimension, level, modality)
+    VALUES (digest, name, version, width, wanted, kind)
     ON CONFLICT DO NOTHING RETURNING space INTO number;
     IF NOT FOUND THEN
-        SELECT space INTO number FROM search_spaces WHERE bundle_digest = digest AND level = wanted;
+        SELECT space INTO number FROM search_spaces WHERE bundle_digest = digest AND level = wanted AND modality = kind;
         RETURN number;
     END IF;
     leaf := format('search_rows_%s', number);
@@ -116,14 +118,14 @@ SELECT v.*, s.bundle_name, s.bundle_version,
                             GROUP BY finding_id) p USING (finding_id)), '{}') AS probabilities
 FROM vectors v JOIN studies s USING (study_uid, bundle_digest);
 
-SELECT search_space(bundle_digest, bundle_name, bundle_version, level, width)
-FROM (SELECT DISTINCT bundle_digest, bundle_name, bundle_version, vector_dims(embedding) AS width
+SELECT search_space(bundle_digest, bundle_name, bundle_version, level, modality, width)
+FROM (SELECT DISTINCT bundle_digest, bundle_name, bundle_version, modality, vector_dims(embedding) AS width
       FROM kept) bundles,
      unnest(ARRAY['study', 'series']) AS level;
 
 INSERT INTO search_rows (space, study_uid, series_uid, view, modality, in_scope, probabilities, embedding)
-SELECT p.space, study_uid, series_uid, view, modality, in_scope, probabilities, embedding
-FROM kept JOIN search_spaces p USING (bundle_digest) WHERE p.level = 'series' ORDER BY study_uid, view;
+SELECT p.space, study_uid, series_uid, view, k.modality, in_scope, probabilities, embedding
+FROM kept k JOIN search_spaces p USING (bundle_digest, modality) WHERE p.level = 'series' ORDER BY study_uid, view;
 
 INSERT INTO search_rows (space, study_uid, modality, in_scope, probabilities, embedding)
 SELECT p.space, study_uid, modality, in_scope, probabilities, mean
@@ -132,7 +134,7 @@ FROM (SELECT study_uid, bundle_digest, min(modality) AS modality, in_scope, prob
       FROM kept k
       WHERE in_scope = (SELECT bool_or(in_scope) FROM kept WHERE study_uid = k.study_uid)
       GROUP BY study_uid, bundle_digest, in_scope, probabilities) means
-JOIN search_spaces p USING (bundle_digest) WHERE p.level = 'study' ORDER BY study_uid;
+JOIN search_spaces p USING (bundle_digest, modality) WHERE p.level = 'study' ORDER BY study_uid;
 
 INSERT INTO search_studies (study_uid, bundle_digest, edition)
 SELECT DISTINCT study_uid, bundle_digest, 0 FROM kept;
