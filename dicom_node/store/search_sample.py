@@ -17,18 +17,18 @@ PAGES = """
 -- The number of a space, and what part of its pages holds enough rows to draw from.
 SELECT s.space, least(100.0, 100.0 * %(wanted)s / greatest(c.reltuples, 1))
 FROM search_spaces s JOIN pg_class c ON c.oid = format('search_rows_%%s', s.space)::regclass
-WHERE s.bundle_digest = %(bundle)s AND s.level = %(level)s
+WHERE s.bundle_digest = %(bundle)s AND s.level = %(level)s AND s.modality = %(modality)s
 """
 
 SAMPLE = """
--- Rows of one modality in scope, from pages drawn at random: the same ones while the table does not change.
+-- Rows of a space in scope, from pages drawn at random: the same ones while the table does not change.
 SELECT embedding FROM search_rows TABLESAMPLE SYSTEM (%(percent)s) REPEATABLE (0)
-WHERE space = %(space)s AND modality = %(modality)s AND in_scope
+WHERE space = %(space)s AND in_scope
 LIMIT %(most)s
 """
 
-DRAWN = 20
-"""Rows drawn for each one wanted, whatever their modality: the rarest still has some."""
+DRAWN = 4
+"""Rows drawn for each one wanted: some are out of scope, and pages are not equally full."""
 
 
 class AskedIndex(SearchIndex):
