@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydicom import Dataset
 from pydicom.uid import UID
 
 from dicom_node.bundle.manifest import Encoder
 from dicom_node.errors import InputError
 from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here, names_of
-from dicom_node.pixels.ground import text, texts
+from dicom_node.pixels.ground import number, text, texts
 from dicom_node.pixels.headers import read_instance
-from dicom_node.pixels.rules import READ_CLASSES, rule_for
+from dicom_node.pixels.recording import multiplex_groups, opened
+from dicom_node.pixels.rules import ECG_CLASSES, READ_CLASSES, rule_for
 from dicom_node.pixels.select import load, read_study
 from dicom_node.records import Instance, View
 
@@ -61,17 +63,30 @@ def _identity(instance: Instance) -> dict[str, Any]:
 
 
 def _header(instance: Instance) -> dict[str, Any]:
-    header = load(instance).header
+    loaded = load(instance)
+    header = loaded.header
     attributes: dict[str, Any] = {name: value for name in TOLD if (value := text(header, name))}
     attributes |= {name: str(header[name].value) for name in NUMBERS if name in header}
     if kinds := texts(header, "ImageType"):
         attributes["ImageType"] = list(kinds)
+    if instance.sop_class_uid in ECG_CLASSES:
+        with opened(loaded) as file:
+            groups = multiplex_groups(loaded, file)
+        attributes["Waveforms"] = "; ".join(_group(group.item) for group in groups)
     rule = rule_for(instance.sop_class_uid, header) if instance.sop_class_uid in READ_CLASSES else None
     return {
         "attributes": attributes,
         "rule": None if rule is None else rule.words,
         "reader": None if rule is None else rule.reader,
     }
+
+
+def _group(item: Dataset) -> str:
+    """A multiplex group: `12 channels of 5000 samples at 500 Hz, ORIGINAL`."""
+    channels, samples = (number(item, f"NumberOfWaveform{what}") for what in ("Channels", "Samples"))
+    rate = number(item, "SamplingFrequency")
+    told = f"{channels or 0:g} channels of {samples or 0:.0f} samples at {rate or 0:g} Hz"
+    return f"{told}, {text(item, 'WaveformOriginality') or 'originality not told'}"
 
 
 def _view(view: View, encoder: Encoder) -> dict[str, Any]:

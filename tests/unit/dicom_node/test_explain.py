@@ -37,6 +37,11 @@ def test_what_becomes_of_a_sample(sample: str, modality: str, reader: str) -> No
     assert tuple(view["input_shape"]) == ENCODERS[modality].input_shape
 
 
+def test_what_a_recording_holds() -> None:
+    told = explain(SAMPLES / "ecg" / "resting-12-lead.dcm", ENCODERS)
+    assert told["attributes"]["Waveforms"] == "12 channels of 5000 samples at 500 Hz, ORIGINAL"
+
+
 def test_why_not(tmp_path: Path) -> None:
     localizer = ct_slice(0, 0)
     localizer.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
