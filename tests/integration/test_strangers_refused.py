@@ -7,6 +7,7 @@ The figures are those of issue 4; `tests/benchmarks/bench_scope.py` prints more 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 
 import dicom_node
 from dicom_node.analyse import analyse, find_studies
@@ -34,8 +36,10 @@ from tests.support.strange_objects import (
     as_series,
     as_slide,
     series_of,
+    study,
     write,
 )
+from tests.support.tree import ROOT
 
 SHIPPED = Path(dicom_node.__file__).parent / "assets" / "m3bind-mini"
 NOW = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -45,6 +49,7 @@ OWN, STRANGE = 40, 80
 Record = dict[str, Any]
 """The JSON of one study."""
 
+DICOM = Path(os.environ.get("M3BIND_DICOM", ROOT.parent / "shared" / "dicom"))
 HAS_DATA = data_root().is_dir()
 needs_data = pytest.mark.skipif(not HAS_DATA, reason="the training data are not here: set M3BIND_DATA")
 
@@ -159,7 +164,7 @@ def slices(paths: list[Path]) -> Iterator[list[Dataset]]:
 
 def scores(told: list[Record]) -> NDArray[np.float64]:
     """Infinite where no view was read."""
-    return np.array([study["views"][0]["scope_score"] if study["views"] else np.inf for study in told])
+    return np.array([each["views"][0]["scope_score"] if each["views"] else np.inf for each in told])
 
 
 @pytest.mark.data
@@ -179,10 +184,10 @@ def test_limbs_and_heads_are_told_from_chests(engine: Engine, tmp_path: Path, mo
     home, away = told[: len(own)], told[len(own) :]
     near, far = scores(home), scores(away)
     assert np.mean(far[:, None] > near) >= 0.98
-    assert np.mean([study["status"] == "reported" for study in home]) >= 0.95
-    assert np.mean([study["status"] != "reported" for study in away]) >= 0.95
-    for study in away:
-        assert study["status"] == "reported" or study["reason"]
+    assert np.mean([each["status"] == "reported" for each in home]) >= 0.95
+    assert np.mean([each["status"] != "reported" for each in away]) >= 0.95
+    for each in away:
+        assert each["status"] == "reported" or each["reason"]
 
 
 @pytest.mark.data
@@ -197,3 +202,39 @@ def test_a_series_of_heads_is_refused_and_one_of_chests_with_some_is_kept(
     alone, both = study_records(engine, tmp_path, series_of(heads), series_of(mixed))
     check_refused(alone, tmp_path / "out")
     assert both["status"] == "reported"
+
+
+OTHERS = (
+    "pypi-pydicom-data__RG3_J2KI.dcm",
+    "dicom-test-files__RG2_J2KR.dcm",
+    "highdicom__dx_image.dcm",
+    "cornerstone3D__CT2_J2KR.dcm",
+    "orthanc-tests__1.2.840.10008.1.2.4.81.dcm",
+    "pydicom__693_J2KI.dcm",
+)
+"""An ankle, a hip, the thorax of a dog from the side; three heads."""
+CHESTS = (
+    "pylibjpeg-data__966_fixed.dcm",
+    "orthanc-tests__Monochrome1-Jpeg.dcm",
+    "dicomParser__CT1_UNC.explicit_big_endian.dcm",
+)
+"""Of hospitals that nothing was trained on."""
+LABELS = ("BodyPartExamined", "AnatomicRegionSequence", "PatientOrientation", "SeriesDescription")
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not DICOM.is_dir(), reason="the odd files are not here: set M3BIND_DICOM")
+def test_real_objects_are_told_apart_when_no_label_does_it(engine: Engine, tmp_path: Path) -> None:
+    studies = []
+    for name in (*OTHERS, *CHESTS):
+        ds = dcmread(DICOM / name)
+        for keyword in LABELS:
+            if keyword in ds:
+                delattr(ds, keyword)
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        studies.append(study(ds))
+    told = study_records(engine, tmp_path, *studies)
+    for each in told[: len(OTHERS)]:
+        check_refused(each, tmp_path / "out")
+        assert each["status"] == "out_of_scope"
+    assert [each["status"] for each in told[len(OTHERS) :]] == ["reported"] * len(CHESTS)
