@@ -21,12 +21,26 @@ class ProjectionLayer(Frozen):
     """Width after a linear layer."""
     bias: bool = True
     """Of a linear layer."""
+    affine: bool = True
+    """Of a batch norm: False where the layout keeps no weight and bias for it, which are then 1 and 0."""
 
     @model_validator(mode="after")
     def _width(self) -> ProjectionLayer:
+        if not self.affine and self.layer != "batch-norm":
+            raise ValueError("`affine = false` is for a batch norm")
         if (self.layer == "linear") != (self.out is not None):
             raise ValueError("`out` is the width of a linear layer: give it there, and nowhere else")
         return self
+
+
+def _pooler(wanted: bool, width: int | None, heads: int | None) -> None:
+    """Whether width and heads of an attention pool are given where one is wanted, fit, and only there."""
+    if not wanted and (width or heads):
+        raise ValueError("`pool_width` and `pool_heads` are of another pooling")
+    if wanted and (width is None or heads is None or width % heads):
+        raise ValueError(
+            "this pooling needs `pool_width` and `pool_heads`, the first a multiple of the second"
+        )
 
 
 class ViTSpec(Frozen):
@@ -49,10 +63,14 @@ class ViTSpec(Frozen):
     qkv_bias: bool = True
     pre_norm: bool = False
     """A layer norm before the first block, as CLIP has it."""
-    pooling: Literal["class", "class-tanh", "mean", "mean-then-norm", "attention"] = "class"
+    pooling: Literal["class", "class-tanh", "mean", "mean-then-norm", "attention", "query"] = "class"
     """class: the class token. class-tanh: then a dense layer and tanh (transformers' ViTModel). mean: of all
     places after the last norm, which makes evidence possible. mean-then-norm: timm's `fc_norm`.
-    attention: SigLIP's probe."""
+    attention: SigLIP's probe. query: CoCa's attentional pooler of one query, and a norm (CONCH)."""
+    pool_width: Positive | None = None
+    """Of `query`: width of the pooler, and so of the features."""
+    pool_heads: Positive | None = None
+    """Of `query`."""
 
     @model_validator(mode="after")
     def _fits(self) -> ViTSpec:
@@ -66,6 +84,7 @@ class ViTSpec(Frozen):
             raise ValueError("`width` must be a multiple of `heads`")
         if self.pooling.startswith("class") and not self.class_token:
             raise ValueError("this pooling needs `class_token`")
+        _pooler(self.pooling == "query", self.pool_width, self.pool_heads)
         return self
 
 
@@ -85,15 +104,54 @@ class ResNetSpec(Frozen):
     stem_pool: bool = True
     """Maximum over 3 with stride 2 along every axis after the stem."""
     width: Positive = 64
+    pooling: Literal["mean", "class-attention"] = "mean"
+    """mean: of all places, which makes evidence possible. class-attention: places are brought to
+    `pool_width`, and a class token beside them looks at all (MERL)."""
+    pool_width: Positive | None = None
+    pool_heads: Positive | None = None
+    pool_places: Positive | None = None
+    """How many places the last stage gives, each of which has a position."""
 
     @model_validator(mode="after")
     def _axes(self) -> ResNetSpec:
         if len(self.stem_kernel) != self.axes or len(self.stem_stride) != self.axes:
             raise ValueError("`stem_kernel` and `stem_stride` need one number per axis")
+        _pooler(self.pooling != "mean", self.pool_width, self.pool_heads)
+        if (self.pooling != "mean") != (self.pool_places is not None):
+            raise ValueError("`pool_places` belongs to the pooling class-attention, and it needs one")
         return self
 
 
-Encoder = Annotated[ViTSpec | ResNetSpec, Field(discriminator="kind")]
+class FactorisedViTSpec(Frozen):
+    """CT-CLIP's CTViT: attention within each slab of a volume, then along its depth, then a codebook."""
+
+    kind: Literal["factorised-vit"] = "factorised-vit"
+    channels: Positive = 1
+    size: tuple[Positive, Positive, Positive]
+    """(depth, H, W)."""
+    patch: tuple[Positive, Positive, Positive]
+    width: Positive
+    heads: Positive
+    head_width: Positive
+    spatial_depth: Positive
+    temporal_depth: Positive
+    codebook: Positive
+    """How many vectors it holds."""
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Patches along (depth, H, W)."""
+        depth, rows, columns = (s // p for s, p in zip(self.size, self.patch, strict=True))
+        return depth, rows, columns
+
+    @model_validator(mode="after")
+    def _fits(self) -> FactorisedViTSpec:
+        if any(s % p for s, p in zip(self.size, self.patch, strict=True)):
+            raise ValueError("each of `size` must be a multiple of its `patch`")
+        return self
+
+
+Encoder = Annotated[ViTSpec | ResNetSpec | FactorisedViTSpec, Field(discriminator="kind")]
 
 
 class VisualArchitecture(Frozen):
@@ -121,6 +179,16 @@ class TransformerTextSpec(Frozen):
     causal: bool
     """CLIP's tokens look back only; SigLIP's look everywhere, at padding too, and always at `positions`
     tokens."""
+    class_token: bool = False
+    """CoCa's: stands behind the tokens, and the sentence is its state. Texts then have one length."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> TransformerTextSpec:
+        if self.width % self.heads:
+            raise ValueError("`width` must be a multiple of `heads`")
+        if self.class_token and not self.causal:
+            raise ValueError("`class_token` is known of causal text encoders only")
+        return self
 
 
 class HuggingFaceTextSpec(Frozen):
@@ -129,8 +197,19 @@ class HuggingFaceTextSpec(Frozen):
     kind: Literal["hugging-face"] = "hugging-face"
     config: dict[str, Any]
     """Its config.json; `model_type` says which."""
-    pooling: Literal["class", "mean", "pooler"]
-    """class: state of the first token. mean: of all tokens. pooler: the model's own dense layer and tanh."""
+    pooling: Literal["class", "mean", "end", "pooler"]
+    """class: state of the first token. mean: of all tokens. end: of the last token. pooler: the model's own
+    dense layer and tanh."""
+    layers: tuple[int, ...] = Field(default=(-1,), min_length=1)
+    """After which layers states are taken and averaged: 0 is the word embeddings, -1 the last."""
+
+    @model_validator(mode="after")
+    def _layers(self) -> HuggingFaceTextSpec:
+        if self.pooling == "pooler" and self.layers != (-1,):
+            raise ValueError(
+                "the pooler looks at the last layer: leave `layers` out, or take another pooling"
+            )
+        return self
 
 
 class TextArchitecture(Frozen):

@@ -37,7 +37,7 @@ class Layout:
     tokenizer: Path | None
     """Folder of the tokenizer's files."""
     fixed_length: bool
-    """Whether every text is padded to the same length (SigLIP)."""
+    """Whether every text is padded to the same length (SigLIP, CoCa)."""
     preprocess: tuple[Operation, ...]
     """What the image encoder wants done to what the reader hands over."""
     input_shape: tuple[int, ...]
@@ -46,6 +46,8 @@ class Layout:
     """Reads them, when they are wanted."""
     new_projection: bool = False
     """Whether the visual projection starts at random, as the description asked for."""
+    hidden_padding: bool = False
+    """Whether the mask hides the padding to `fixed_length`: SigLIP looks at it, CoCa does not."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -84,8 +86,10 @@ def _widened(layers: Sequence[ProjectionLayer], dimension: int, origin: str) -> 
 
 
 def _padded(state: State, layers: Sequence[ProjectionLayer], dimension: int) -> State:
-    """Rows of zeros behind the last layer's own."""
+    """Rows of zeros behind the last layer's own, which is linear where any are missing (`_widened`)."""
     padded = dict(state)
+    if width_after(layers) == dimension:
+        return padded
     for name in ("weight", "bias"):
         key = f"projection.{len(layers) - 1}.{name}"
         if key in state:

@@ -8,6 +8,7 @@ from pathlib import Path
 from dicom_node.bundle.manifest import Operation
 from dicom_node.errors import ConfigError
 from m3bind.config import ModalityRecipe
+from m3bind.towers.assemble import assemble
 from m3bind.towers.base import TextTowerBase, VisualTower
 from m3bind.towers.generic import read_generic
 from m3bind.towers.layout import Layout, widened
@@ -21,7 +22,6 @@ from m3bind.towers.tables import (
 )
 from m3bind.towers.tokens import load_tokens, vocabulary_fits
 from m3bind.towers.transformers_layout import read_transformers
-from m3bind.towers.visual import build_visual
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def load_visual(
     those of a checkpoint. Raises ConfigError that names what is missing or does not fit."""
     layout = widened(read_layout(recipe, reader), dimension)
     state = layout.weights().visual if weights else None
-    return build_visual(layout.visual, state, layout.origin, new_projection=layout.new_projection)
+    return assemble(layout.visual, state, layout.origin, new_projection=layout.new_projection)
 
 
 def load_text(
@@ -66,7 +66,9 @@ def load_text(
     layout = widened(read_layout(recipe, reader), dimension)
     if layout.text is None or layout.tokenizer is None:
         return None
-    tokens = load_tokens(layout.tokenizer, layout.text.max_tokens, fixed=layout.fixed_length)
+    tokens = load_tokens(
+        layout.tokenizer, layout.text.max_tokens, fixed=layout.fixed_length, hidden=layout.hidden_padding
+    )
     tower = build_text(layout.text, tokens, layout.weights().text if weights else None, layout.origin)
     vocabulary_fits(tokens, tower.vocabulary, layout.tokenizer)
     return tower

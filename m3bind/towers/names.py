@@ -60,11 +60,20 @@ TIMM: tuple[Rule, ...] = (
     (r"pos_embed$", "embed.positions"),
     (r"patch_embed\.proj\.", "embed.patch."),
     (r"norm_pre\.", "embed.norm."),
+    (r"attn_pool_contrast\.query$", "head.query_pool.query"),
+    (r"attn_pool_contrast\.ln_q\.", "head.query_pool.norm_query."),
+    (r"attn_pool_contrast\.ln_k\.", "head.query_pool.norm_tokens."),
+    (r"attn_pool_contrast\.attn\.in_proj_", "head.query_pool.attention.packed_"),
+    (r"attn_pool_contrast\.attn\.q_proj_", "head.query_pool.attention.query."),
+    (r"attn_pool_contrast\.attn\.k_proj_", "head.query_pool.attention.key."),
+    (r"attn_pool_contrast\.attn\.v_proj_", "head.query_pool.attention.value."),
+    (r"attn_pool_contrast\.attn\.out_proj\.", "head.query_pool.attention.out."),
+    (r"ln_contrast\.", "head.query_pool.norm."),
     (r"blocks\.(\d+)\.attn\.qkv\.", r"blocks.\1.attention.packed_"),
     (r"blocks\.(\d+)\.attn\.proj\.", r"blocks.\1.attention.out."),
     (r"(?:fc_)?norm\.", "head.norm."),
 )
-"""timm's VisionTransformer; its other names are ours."""
+"""timm's VisionTransformer, whose other names are ours; with the pooler that CONCH puts behind it."""
 
 OPEN_CLIP_VISION: tuple[Rule, ...] = (
     *_OPEN_CLIP_BLOCK,
@@ -76,8 +85,45 @@ OPEN_CLIP_VISION: tuple[Rule, ...] = (
 )
 """open_clip's own VisionTransformer, and OpenAI's."""
 
-TORCHVISION: tuple[Rule, ...] = ((r"(conv1|bn1)\.", r"stem.\1."),)
-"""torchvision's ResNet, and all that took its names (3-D and 1-D ones too)."""
+TORCHVISION: tuple[Rule, ...] = (
+    (r"(conv1|bn1)\.", r"stem.\1."),
+    (r"(layer\d\.\d+)\.shortcut\.", r"\1.downsample."),
+    (r"downconv\.", "head.down."),
+    (r"att_pool_head\.cls_token$", "head.class_token"),
+    (r"att_pool_head\.positional_embedding$", "head.positions"),
+    (r"att_pool_head\.mhsa\.in_proj_", "head.attention.packed_"),
+    (r"att_pool_head\.mhsa\.out_proj\.", "head.attention.out."),
+)
+"""torchvision's ResNet, and all that took its names (3-D and 1-D ones too); with MERL's own names beside."""
+
+_CTVIT_LAYER: tuple[Rule, ...] = (
+    (r"0\.dsconv\.", "position."),
+    (r"1\.norm\.gamma$", "attention.norm.weight"),
+    (r"1\.norm\.beta$", "attention.norm.bias"),
+    (r"1\.to_q\.", "attention.query."),
+    (r"1\.to_kv\.", "attention.paired_"),
+    (r"1\.q_scale$", "attention.query_scale"),
+    (r"1\.k_scale$", "attention.key_scale"),
+    (r"1\.null_kv$", "attention.null"),
+    (r"1\.to_out\.", "attention.out."),
+    (r"3\.0\.", "mlp.norm."),
+    (r"3\.1\.", "mlp.fc1."),
+    (r"3\.4\.", "mlp.fc2."),
+)
+_CTVIT_PART = r"enc_(spatial|temporal)_transformer\."
+CTVIT: tuple[Rule, ...] = (
+    *((rf"{_CTVIT_PART}layers\.(\d+)\.{old}", rf"\1.layers.\2.{new}") for old, new in _CTVIT_LAYER),
+    (rf"{_CTVIT_PART}norm_out\.gamma$", r"\1.norm.weight"),
+    (rf"{_CTVIT_PART}norm_out\.beta$", r"\1.norm.bias"),
+    (r"to_patch_emb\.1\.", "embed.norm_in."),
+    (r"to_patch_emb\.2\.", "embed.patch."),
+    (r"to_patch_emb\.3\.", "embed.norm."),
+    (r"spatial_rel_pos_bias\.net\.0\.0\.", "spatial.bias.first."),
+    (r"spatial_rel_pos_bias\.net\.1\.0\.", "spatial.bias.second."),
+    (r"spatial_rel_pos_bias\.net\.2\.", "spatial.bias.last."),
+    (r"vq\._codebook\.embed$", "head.codebook"),
+)
+"""CT-CLIP's CTViT."""
 
 CLIP_TEXT: tuple[Rule, ...] = (
     *((old, f"upper.{new}") for old, new in _TRANSFORMERS_BLOCK),
@@ -91,6 +137,7 @@ OPEN_CLIP_TEXT: tuple[Rule, ...] = (
     *((old, f"upper.{new}") for old, new in _OPEN_CLIP_BLOCK),
     (r"token_embedding\.", "tokens."),
     (r"positional_embedding$", "positions"),
+    (r"cls_emb$", "class_token"),
     (r"ln_final\.", "upper.norm."),
 )
 """open_clip's own TextTransformer, and OpenAI's."""
@@ -102,5 +149,8 @@ DIALECTS: Mapping[str, tuple[Rule, ...]] = {
     "timm": TIMM,
     "open-clip": OPEN_CLIP_VISION,
     "torchvision": TORCHVISION,
+    "ctvit": CTVIT,
 }
 """Of image encoders, by the name that a tower's TOML gives."""
+TEXT_DIALECTS: Mapping[str, tuple[Rule, ...]] = {"clip": CLIP_TEXT, "open-clip": OPEN_CLIP_TEXT}
+"""Of text transformers, likewise."""

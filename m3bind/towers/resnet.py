@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from m3bind.towers.architecture import ResNetSpec
+from m3bind.towers.transformer import Attention
 
 _CONVOLUTIONS: Mapping[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _NORMS: Mapping[int, Any] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -133,6 +135,28 @@ class MeanHead(nn.Module):
         return local.permute(0, 2, 3, 1)
 
 
+class ClassAttentionHead(nn.Module):
+    """Places brought to another width, a class token beside them that looks at all (MERL, arXiv 2403.06659);
+    the layer after it is the projection."""
+
+    def __init__(self, channels: int, width: int, heads: int, places: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(channels, width)
+        self.class_token = nn.Parameter(torch.randn(width) * 0.02)
+        self.positions = nn.Parameter(torch.randn(places + 1, width) * 0.02)
+        self.attention = Attention(width, heads)
+
+    def forward(self, local: Tensor) -> Tensor:
+        """(N, C, ...) to (N, width)."""
+        places = self.down(local.flatten(2).transpose(1, 2))  # (N, L, width)
+        first = self.class_token.expand(places.shape[0], 1, -1)
+        tokens = torch.cat([first, places], dim=1) + self.positions
+        return cast(Tensor, self.attention(tokens[:, :1], tokens))[:, 0]
+
+    def places(self, local: Tensor) -> None:
+        """None: the features are no mean of places."""
+
+
 class ResNet(nn.Module):
     """`stem`, `layer1` to `layer4` and `head`."""
 
@@ -147,8 +171,11 @@ class ResNet(nn.Module):
                 blocks.append(Residual(spec.axes, channels, width, stride, spec.bottleneck))
                 channels = width * (4 if spec.bottleneck else 1)
             self.add_module(f"layer{index + 1}", nn.Sequential(*blocks))
-        self.head = MeanHead()
+        self.head: MeanHead | ClassAttentionHead = MeanHead()
         self.features = channels
+        if spec.pool_width is not None and spec.pool_heads is not None and spec.pool_places is not None:
+            self.head = ClassAttentionHead(channels, spec.pool_width, spec.pool_heads, spec.pool_places)
+            self.features = spec.pool_width
 
     def stages(self) -> list[nn.Module]:
         """In order: what leads from inputs to what `head` takes."""

@@ -31,10 +31,10 @@ class TextBlocks(nn.Module):
         )
         self.norm = nn.LayerNorm(spec.width, eps=spec.epsilon)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(M, L, W) to (M, L, W)."""
+    def forward(self, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
+        """(M, L, W) to (M, L, W); `seen` (M, 1, L, L) says which tokens each one looks at."""
         for block in self.blocks:
-            tokens = block(tokens)
+            tokens = block(tokens, seen)
         return cast(Tensor, self.norm(tokens))
 
 
@@ -58,8 +58,8 @@ class _OwnTokenizer(TextTowerBase):
 
 
 class TransformerTextTower(_OwnTokenizer):
-    """CLIP's and SigLIP's text encoder. The sentence is the state of the last token that the mask shows: of
-    CLIP the end token, of SigLIP the last place."""
+    """The text encoder of CLIP, SigLIP and CoCa. The sentence is the state of the last token that the mask
+    shows (of CLIP the end token, of SigLIP the last place), or of a class token (CoCa)."""
 
     lora_targets = LORA_TARGETS
 
@@ -68,6 +68,9 @@ class TransformerTextTower(_OwnTokenizer):
         self.vocabulary = spec.vocabulary
         self.tokens = nn.Embedding(spec.vocabulary, spec.width)
         self.positions = nn.Parameter(torch.randn(spec.positions, spec.width) * 0.01)
+        self.class_token: nn.Parameter | None = None
+        if spec.class_token:
+            self.class_token = nn.Parameter(torch.randn(spec.width) * 0.01)
         self.upper: TextBlocks = TextBlocks(spec)
         self.projection = make_projection(architecture.projection, spec.width)
         self.tokens.requires_grad_(False)
@@ -80,10 +83,28 @@ class TransformerTextTower(_OwnTokenizer):
 
     def from_lower(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """(M, L, W) and the mask (M, L) to embeddings (M, D), unit norm."""
+        if self.class_token is not None:
+            states = self._with_class(hidden, mask, self.class_token)
+            return nn.functional.normalize(self.projection(states[:, -1]), dim=-1)
         states = self.upper(hidden)
         last = (mask.sum(dim=1) - 1).to(torch.int64)
         sentence = states[torch.arange(states.shape[0], device=states.device), last]
         return nn.functional.normalize(self.projection(sentence), dim=-1)
+
+    def _with_class(self, hidden: Tensor, mask: Tensor, token: Tensor) -> Tensor:
+        """States of the tokens and, last, of CoCa's class token (arXiv 2205.01917).
+
+        Which tokens that one sees was trained one place off, and is kept so: always the first, and behind
+        each token that the mask shows the next one.
+        """
+        count, length = mask.shape
+        last = (token + self.positions[length]).expand(count, 1, -1)
+        size = length + 1
+        seen = torch.ones(size, size, dtype=torch.bool, device=mask.device).tril().expand(count, size, size)
+        first = torch.ones(count, 1, dtype=torch.bool, device=mask.device)
+        row = torch.cat([first, mask.to(torch.bool)], dim=1)
+        seen = torch.cat([seen[:, :-1], row[:, None]], dim=1)
+        return cast(Tensor, self.upper(torch.cat([hidden, last], dim=1), seen[:, None]))
 
     def layers(self) -> list[nn.Module]:
         """Its blocks."""
@@ -104,7 +125,7 @@ class HuggingFaceTextTower(_OwnTokenizer):
 
     def __init__(self, architecture: TextArchitecture, spec: HuggingFaceTextSpec, tokens: Tokenize) -> None:
         super().__init__(architecture, tokens)
-        self._pooling = spec.pooling
+        self._pooling, self._layers = spec.pooling, spec.layers
         self.vocabulary = int(spec.config["vocab_size"])
         self.upper, self._config = _transformers_model(spec)
         self.projection = make_projection(architecture.projection, int(self._config.hidden_size))
@@ -128,14 +149,14 @@ class HuggingFaceTextTower(_OwnTokenizer):
 
     def from_lower(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """(M, L, W) and the mask (M, L) to embeddings (M, D), unit norm."""
-        out = self.upper(inputs_embeds=hidden, attention_mask=mask)
+        inner = self._layers != (-1,)
+        out = self.upper(inputs_embeds=hidden, attention_mask=mask, output_hidden_states=inner)
         if self._pooling == "pooler":
-            sentence = out.pooler_output
-        elif self._pooling == "class":
-            sentence = out.last_hidden_state[:, 0]
-        else:
-            weights = mask.unsqueeze(-1).to(out.last_hidden_state.dtype)
-            sentence = (out.last_hidden_state * weights).sum(1) / weights.sum(1)
+            return nn.functional.normalize(self.projection(out.pooler_output), dim=-1)
+        states = out.last_hidden_state
+        if inner:
+            states = torch.stack([out.hidden_states[layer] for layer in self._layers]).mean(dim=0)
+        sentence = _sentence(states, mask, self._pooling)
         return nn.functional.normalize(self.projection(sentence), dim=-1)
 
     def layers(self) -> list[nn.Module]:
@@ -145,6 +166,17 @@ class HuggingFaceTextTower(_OwnTokenizer):
         if not runs:
             raise ConfigError(f"The layers of the text model {self._config.model_type!r} were not found.")
         return list(runs[0])
+
+
+def _sentence(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """States (M, L, W) to one for each text, (M, W)."""
+    if pooling == "class":
+        return states[:, 0]
+    if pooling == "end":
+        last = (mask.sum(dim=1) - 1).to(torch.int64)
+        return states[torch.arange(states.shape[0], device=states.device), last]
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1)
 
 
 def _transformers_model(spec: HuggingFaceTextSpec) -> tuple[nn.Module, Any]:

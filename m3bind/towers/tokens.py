@@ -93,9 +93,10 @@ def _padding(folder: Path, tokenizer: Tokenizer) -> tuple[int, str]:
     )
 
 
-def load_tokens(folder: Path, max_tokens: int, *, fixed: bool = False) -> Tokenize:
+def load_tokens(folder: Path, max_tokens: int, *, fixed: bool = False, hidden: bool = False) -> Tokenize:
     """The tokenizer of a folder, which cuts at `max_tokens` (with its end token kept) and pads behind, to the
-    longest of a batch or, where `fixed`, to `max_tokens`.
+    longest of a batch or, where `fixed`, to `max_tokens`. Such padding is looked at, as SigLIP does, unless
+    it is `hidden`.
 
     Raises ConfigError that names the files where there is none.
     """
@@ -104,7 +105,7 @@ def load_tokens(folder: Path, max_tokens: int, *, fixed: bool = False) -> Tokeni
     tokenizer.enable_truncation(max_tokens)
     tokenizer.enable_padding(pad_id=number, pad_token=token, length=max_tokens if fixed else None)
     tokens = TextTokens(tokenizer)
-    return FixedLength(tokens) if fixed else tokens
+    return FixedLength(tokens) if fixed and not hidden else tokens
 
 
 def vocabulary_fits(tokens: Tokenize, vocabulary: int, folder: Path) -> None:

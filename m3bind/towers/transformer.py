@@ -33,14 +33,15 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 class Attention(nn.Module):
-    """Attention of `heads` heads. `queries` (N, Q, W) look at `tokens` (N, L, W); out comes (N, Q, W)."""
+    """Attention of `heads` heads. `queries` (N, Q, W) look at `tokens` (N, L, V); out comes (N, Q, W)."""
 
-    def __init__(self, width: int, heads: int, bias: bool = True) -> None:
+    def __init__(self, width: int, heads: int, bias: bool = True, *, tokens: int | None = None) -> None:
+        """`tokens`: V, where it is not W."""
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(width, width, bias=bias)
-        self.key = nn.Linear(width, width, bias=bias)
-        self.value = nn.Linear(width, width, bias=bias)
+        self.key = nn.Linear(tokens or width, width, bias=bias)
+        self.value = nn.Linear(tokens or width, width, bias=bias)
         self.out = nn.Linear(width, width)
 
     def _split(self, values: Tensor) -> Tensor:
@@ -48,13 +49,17 @@ class Attention(nn.Module):
         count, length, width = values.shape
         return values.reshape(count, length, self.heads, width // self.heads).transpose(1, 2)
 
-    def forward(self, queries: Tensor, tokens: Tensor, causal: bool = False) -> Tensor:
-        """`causal`: no token looks at a later one."""
+    def forward(
+        self, queries: Tensor, tokens: Tensor, causal: bool = False, seen: Tensor | None = None
+    ) -> Tensor:
+        """`causal`: no token looks at a later one. `seen`: (N, 1, Q, L) bool, which ones each query looks at,
+        and then `causal` has no say."""
         mixed = nn.functional.scaled_dot_product_attention(
             self._split(self.query(queries)),
             self._split(self.key(tokens)),
             self._split(self.value(tokens)),
-            is_causal=causal,
+            attn_mask=seen,
+            is_causal=causal and seen is None,
         )
         return cast(Tensor, self.out(mixed.transpose(1, 2).flatten(2)))
 
@@ -94,8 +99,8 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=epsilon)
         self.mlp = Mlp(width, inner, activation)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(N, L, W) to (N, L, W)."""
+    def forward(self, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
+        """(N, L, W) to (N, L, W); `seen` as of `Attention`."""
         normed = self.norm1(tokens)
-        tokens = tokens + self.attention(normed, normed, self.causal)
+        tokens = tokens + self.attention(normed, normed, self.causal, seen)
         return cast(Tensor, tokens + self.mlp(self.norm2(tokens)))

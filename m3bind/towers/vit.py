@@ -56,8 +56,25 @@ class AttentionPool(nn.Module):
         return cast(Tensor, seen + self.mlp(self.norm(seen)))[:, 0]
 
 
+class QueryPool(nn.Module):
+    """CoCa's attentional pooler (arXiv 2205.01917) with one query, and the norm after it."""
+
+    def __init__(self, tokens: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, width) * 0.02)
+        self.norm_query = nn.LayerNorm(width)
+        self.norm_tokens = nn.LayerNorm(tokens)
+        self.attention = Attention(width, heads, tokens=tokens)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, L, V) to (N, P)."""
+        query = self.norm_query(self.query).expand(tokens.shape[0], 1, -1)
+        return cast(Tensor, self.norm(self.attention(query, self.norm_tokens(tokens))[:, 0]))
+
+
 class ViTHead(nn.Module):
-    """Tokens after the last block to features (N, W), by the pooling of `spec`."""
+    """Tokens after the last block to features (N, W), or (N, `pool_width`), by the pooling of `spec`."""
 
     def __init__(self, spec: ViTSpec) -> None:
         super().__init__()
@@ -66,13 +83,18 @@ class ViTHead(nn.Module):
         self.norm = nn.LayerNorm(spec.width, eps=spec.epsilon)
         self.dense = nn.Linear(spec.width, spec.width) if spec.pooling == "class-tanh" else None
         self.attention_pool = AttentionPool(spec) if spec.pooling == "attention" else None
+        self.query_pool: QueryPool | None = None
+        if spec.pool_width is not None and spec.pool_heads is not None:
+            self.query_pool = QueryPool(spec.width, spec.pool_width, spec.pool_heads)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(N, L, W) to (N, W)."""
+        """(N, L, W) to features."""
         if self._pooling == "mean-then-norm":
             return cast(Tensor, self.norm(tokens[:, self._prefix :].mean(dim=1)))
         if self.attention_pool is not None:
             return cast(Tensor, self.attention_pool(self.norm(tokens)))
+        if self.query_pool is not None:
+            return cast(Tensor, self.query_pool(self.norm(tokens)))
         if self._pooling == "mean":
             return cast(Tensor, self.norm(tokens[:, self._prefix :])).mean(dim=1)
         first = cast(Tensor, self.norm(tokens[:, 0]))
@@ -100,7 +122,7 @@ class ViT(nn.Module):
             for _ in range(spec.depth)
         )
         self.head = ViTHead(spec)
-        self.features = spec.width
+        self.features = spec.pool_width or spec.width
 
     def stages(self) -> list[nn.Module]:
         """In order: what leads from inputs to what `head` takes."""

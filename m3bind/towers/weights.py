@@ -90,19 +90,21 @@ def renamed(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> State:
     """Every weight under the name that the first matching rule gives it.
 
     A name that no rule matches keeps its own, so that loading tells of it. Packed query, key and value
-    (`....packed_weight`, (3 W, W)) are taken apart, and what ends with `.T` is transposed.
+    (`....packed_weight`, (3 W, W)) are taken apart, and so are packed key and value (`....paired_weight`);
+    what ends with `.T` is transposed.
     """
     found: State = {}
     for name, value in state.items():
         new = next((re.sub(f"^{old}", to, name, count=1) for old, to in rules if re.match(old, name)), name)
         if new.endswith(TRANSPOSED):
             new, value = new.removesuffix(TRANSPOSED), value.T
-        match = re.fullmatch(r"(.*)packed_(weight|bias)", new)
+        match = re.fullmatch(r"(.*)(packed|paired)_(weight|bias)", new)
         if match is None:
             found[new] = value
             continue
-        for part, piece in zip(("query", "key", "value"), value.chunk(3), strict=True):
-            found[f"{match[1]}{part}.{match[2]}"] = piece
+        parts = ("query", "key", "value") if match[2] == "packed" else ("key", "value")
+        for part, piece in zip(parts, value.chunk(len(parts)), strict=True):
+            found[f"{match[1]}{part}.{match[3]}"] = piece
     return found
 
 

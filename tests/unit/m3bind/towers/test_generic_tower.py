@@ -212,7 +212,7 @@ def test_a_new_projection_is_asked_for_not_assumed(tmp_path):
         ({"names": '"enc." = "picture."'}, r"names lead to picture\."),
         ({"names": ""}, r"weights have no place, as bert\..* map them under \[names\]"),
         ({"text": ""}, r"there are text weights, but no \[text\]"),
-        ({"architecture": "resnet999"}, "'resnet999' is not known; there are vit, resnet18"),
+        ({"architecture": "resnet999"}, "'resnet999' is not known; there are vit, factorised-vit, resnet18"),
         ({"shape": (1, 32, 32)}, r"input_shape \[1, 32, 32\] is not one for resnet18 with 3"),
         ({"options": "options = { wide = 3 }"}, "wide: Extra inputs"),
         ({"dialect": 'dialect = "keras"'}, r"image\.dialect"),
