@@ -1,4 +1,5 @@
-"""What the SCP takes: every storage SOP class, in every transfer syntax that carries its own pixels.
+"""What the SCP takes: every storage SOP class, in every transfer syntax that carries its own pixels; and the
+questions that it answers.
 
 Built from the dictionaries of pydicom and pynetdicom, so that a newer package brings newer classes.
 """
@@ -17,6 +18,10 @@ from pynetdicom.sop_class import register_uid, uid_to_service_class
 
 VERIFICATION = "1.2.840.10008.1.1"
 """Verification SOP Class (PS3.4 annex A)."""
+
+PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+"""Query/Retrieve Information Models, FIND (PS3.4 sections C.6.1.3 and C.6.2.3)."""
 
 NOT_TAKEN: dict[str, str] = {
     "1.2.840.10008.1.2.4.94": "JPIP Referenced: the pixels stay on a server that may be gone",
@@ -92,6 +97,12 @@ def supported_contexts(extra: Sequence[str] = ()) -> list[PresentationContext]:
     syntaxes = [UID(uid) for uid in transfer_syntaxes()]
     storage = [_context(uid, syntaxes) for uid in storage_classes(extra)]
     return [_context(VERIFICATION, syntaxes[: len(PREFERRED)]), *storage]
+
+
+def find_contexts() -> list[PresentationContext]:
+    """Presentation contexts of the questions that are answered."""
+    syntaxes = [UID(uid) for uid in PREFERRED]
+    return [_context(uid, syntaxes) for uid in (PATIENT_ROOT_FIND, STUDY_ROOT_FIND)]
 
 
 def _context(sop_class: str, syntaxes: list[UID]) -> PresentationContext:

@@ -1,18 +1,20 @@
-"""The node's DICOM port: Verification and Storage, and the C-ECHO that asks another one."""
+"""The node's DICOM port: Verification, Storage and Query, and the C-ECHO that asks another one."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import structlog
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.events import Event
 from pynetdicom.transport import ThreadedAssociationServer
 
-from dicom_node.dimse.contexts import VERIFICATION, supported_contexts
+from dicom_node.dimse.contexts import VERIFICATION, find_contexts, supported_contexts
+from dicom_node.dimse.find_scp import FindDesk, FindPorts, FindSettings
+from dicom_node.dimse.negotiation import handle_extended
 from dicom_node.dimse.reception import SpoolingProvider
 from dicom_node.dimse.status import SUCCESS
 from dicom_node.dimse.store_scp import handle_store
@@ -43,13 +45,16 @@ class ScpSettings:
     """Who may call; empty: anyone."""
     private_storage_classes: tuple[str, ...] = ()
     """SOP classes of the site's own that are storage too."""
+    find: FindSettings = field(default_factory=FindSettings)
 
 
 class DicomServer:
     """Listens until it is stopped. Order of calls: `start`, `stop`."""
 
-    def __init__(self, intake: Intake, settings: ScpSettings) -> None:
+    def __init__(self, intake: Intake, settings: ScpSettings, ports: FindPorts | None = None) -> None:
+        """`ports`: what answers questions; without them none is taken."""
         self._intake = intake
+        self._ports = ports
         self._settings = settings
         self._log = structlog.get_logger().bind(room="dimse")
         self._entity: AE | None = None
@@ -72,16 +77,21 @@ class DicomServer:
         entity.dimse_timeout = settings.idle_seconds
         entity.acse_timeout = ACSE_SECONDS
         entity.require_calling_aet = list(settings.calling_ae_titles)
+        contexts = supported_contexts(settings.private_storage_classes)
+        handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, self._prepare),
+            (evt.EVT_CONN_CLOSE, self._clear),
+            (evt.EVT_C_STORE, handle_store, [self._intake, self._log]),
+        ]
+        if self._ports is not None:
+            contexts += find_contexts()
+            desk = FindDesk(self._ports, settings.find, self._log)
+            handlers += [(evt.EVT_C_FIND, desk.handle), (evt.EVT_SOP_EXTENDED, handle_extended)]
+            # pynetdicom writes every question and answer out for its log, whether or not anyone reads it.
+            _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
         try:
             server = entity.start_server(
-                (settings.host, settings.port),
-                block=False,
-                contexts=supported_contexts(settings.private_storage_classes),
-                evt_handlers=[
-                    (evt.EVT_CONN_OPEN, self._prepare),
-                    (evt.EVT_CONN_CLOSE, self._clear),
-                    (evt.EVT_C_STORE, handle_store, [self._intake, self._log]),
-                ],
+                (settings.host, settings.port), block=False, contexts=contexts, evt_handlers=handlers
             )
         except OSError as error:
             raise ConfigError(
