@@ -45,9 +45,8 @@ class Centre:
 
     @property
     def mean(self) -> Floats:
-        """(D,); zero where there are no rows."""
-        width = self.rows.shape[1]
-        return self.rows.mean(axis=0) if len(self.rows) else np.zeros(width, dtype=np.float32)
+        """(D,). There must be rows."""
+        return np.asarray(self.rows.mean(axis=0), dtype=np.float32)
 
     def along(self, direction: Floats) -> Scale:
         """How the cosines of its rows to `direction` (D,) are spread."""

@@ -133,7 +133,8 @@ class Draughtsman:
 
     def _similarities(self, example: Example, modality: str, filters: Filters) -> dict[Key, float]:
         """Cosine of each row to the example, both with their modality's mean taken away."""
-        mean = self._centres.of(modality).mean
+        centre = self._centres.of(modality)
+        mean = centre.mean if len(centre.rows) else np.zeros_like(example.towards)
         length = float(np.linalg.norm(mean))
         along = self._cosines(mean, filters)
         offset = float(mean @ example.towards)

@@ -13,9 +13,11 @@ from dicom_node.store.database import transaction
 from dicom_node.store.search_facts import Level
 from dicom_node.store.search_index import SearchIndex
 
-PAGES = """
--- The number of a space, and what part of its pages holds enough rows to draw from.
-SELECT s.space, least(100.0, 100.0 * %(wanted)s / greatest(c.reltuples, 1))
+PART = """
+-- The number of a space, and what percentage of its pages to draw: enough for the rows wanted, and not so few
+-- that a small space gives none.
+SELECT s.space, least(100.0, greatest(100.0 * %(wanted)s / greatest(c.reltuples, 1),
+                                      100.0 * %(pages)s / greatest(c.relpages, 1)))
 FROM search_spaces s JOIN pg_class c ON c.oid = format('search_rows_%%s', s.space)::regclass
 WHERE s.bundle_digest = %(bundle)s AND s.level = %(level)s AND s.modality = %(modality)s
 """
@@ -27,8 +29,10 @@ WHERE space = %(space)s AND in_scope
 LIMIT %(most)s
 """
 
-DRAWN = 4
-"""Rows drawn for each one wanted: some are out of scope, and pages are not equally full."""
+DRAWN = 2
+"""Rows drawn for each one wanted: some are out of scope."""
+LEAST_PAGES = 50
+"""Pages are drawn one by one, by chance: of 50 expected, none at all comes once in 10^21 times."""
 
 
 class AskedIndex(SearchIndex):
@@ -37,8 +41,9 @@ class AskedIndex(SearchIndex):
     def sample(self, bundle: str, level: Level, modality: str, most: int = 2000) -> NDArray[np.float32]:
         """(N, D) unit-norm rows in scope of one modality, N at most `most`; (0, 0) where there are none."""
         values: dict[str, Any] = {"bundle": bundle, "level": level.value, "modality": modality, "most": most}
+        drawn = {"wanted": DRAWN * most, "pages": LEAST_PAGES}
         with transaction(self._pool) as connection:
-            found = connection.execute(PAGES, values | {"wanted": DRAWN * most}).fetchone()
+            found = connection.execute(PART, values | drawn).fetchone()
             if found is None:
                 return np.zeros((0, 0), dtype=np.float32)
             values |= {"space": found[0], "percent": found[1]}

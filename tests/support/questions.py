@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from dicom_node.records import (
     Finding,
     SourceRef,
     Status,
+    Traits,
     ViewSummary,
 )
 from dicom_node.search.ports import Speaker
@@ -131,12 +133,14 @@ def study(
     shows: str = "",
     in_scope: bool = True,
     laterality: str | None = None,
+    **traits: Any,
 ) -> Assessment:
     """Study `number` of one view, in which `probabilities` (by finding id) were found; the image lies where
-    the words of `shows` lie."""
+    the words of `shows` lie. `traits`: as of `records.Traits`."""
     uid = f"2.25.{number}"
     source = SourceRef("1.2.840.10008.5.1.4.1.1.1", f"{uid}.1.1")
-    region = Evidence(source, ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0)), share=0.5)
+    outline = ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0))
+    region = Evidence(source, outline, share=0.5, embedding=embedded([shows])[0])
     by_id = {entry.id: entry for entry in CATALOGUE}
     findings = tuple(
         Finding(
@@ -156,6 +160,44 @@ def study(
         for name, value in probabilities.items()
     )
     view = ViewSummary(
-        modality, f"{uid}.1", (source,), embedded([shows])[0], in_scope, 0.0, laterality=laterality
+        modality=modality,
+        series_uid=f"{uid}.1",
+        sources=(source,),
+        embedding=embedded([shows])[0],
+        in_scope=in_scope,
+        scope_score=0.0,
+        laterality=laterality,
+        traits=Traits(**traits),
     )
     return Assessment(uid, modality, Status.REPORTED, None, findings, (view,), (), BUNDLE, {})
+
+
+def archive() -> tuple[Assessment, ...]:
+    """Radiographs 1 to 4 with pneumonia of falling probability, effusion the other way round, 5 out of scope;
+    CT 6 and 7; eyes 8 (left) and 9 (right)."""
+    found = (
+        (0.95, 0.1, "pneumonia"),
+        (0.7, 0.3, "pneumonia"),
+        (0.35, 0.7, "effusion"),
+        (0.05, 0.9, "effusion"),
+    )
+    return (
+        *(
+            study(
+                number,
+                "xray",
+                {PNEUMONIA.id: pneumonia, EFFUSION.id: effusion},
+                shows=shows,
+                study_date=date(2026, 10, number),
+                sex="F" if number % 2 else "M",
+                age=50.0 + 10 * number,
+                body_part="CHEST" if number < 4 else None,
+            )
+            for number, (pneumonia, effusion, shows) in enumerate(found, start=1)
+        ),
+        study(5, "xray", {PNEUMONIA.id: 0.99, EFFUSION.id: 0.01}, shows="pneumonia", in_scope=False),
+        study(6, "ct", {CANCER.id: 0.9}, shows="cancer", study_date=date(2026, 9, 1)),
+        study(7, "ct", {CANCER.id: 0.1}, shows="cavity", study_date=date(2026, 9, 2)),
+        study(8, "retina", {RETINOPATHY.id: 0.9}, shows="retinopathy", laterality="L"),
+        study(9, "retina", {RETINOPATHY.id: 0.8}, shows="retinopathy", laterality="R"),
+    )

@@ -34,15 +34,7 @@ class IndexInMemory:
     elsewhere: tuple[BundleCoverage, ...] = ()
     """What other bundles answer for."""
 
-    def add(
-        self,
-        assessment: Assessment,
-        *,
-        study_date: date | None = None,
-        sex: str | None = None,
-        age: float | None = None,
-        body_part: str | None = None,
-    ) -> None:
+    def add(self, assessment: Assessment) -> None:
         """Index a study as the store does."""
         for number, view in enumerate(assessment.views):
             candidate = Candidate(
@@ -52,12 +44,12 @@ class IndexInMemory:
                 series_uid=view.series_uid,
                 view=number,
                 modality=view.modality,
-                study_date=study_date,
-                sex=sex,
-                age=age,
-                body_part=body_part,
+                study_date=view.traits.study_date,
+                sex=view.traits.sex,
+                age=view.traits.age,
+                body_part=view.traits.body_part,
                 laterality=view.laterality,
-                patient_id=None,
+                patient_id=view.traits.patient_id,
                 findings={
                     finding.id: finding.probability
                     for finding in assessment.findings

@@ -9,7 +9,7 @@ from dicom_node.search.dates import Days
 from dicom_node.search.question import Reason
 from dicom_node.search.service import AskedArchive
 from dicom_node.store.search_facts import BundleCoverage
-from tests.support.questions import TODAY, VOCABULARY, speaker, study
+from tests.support.questions import TODAY, VOCABULARY, archive, speaker
 from tests.support.search_index import IndexInMemory
 
 PNEUMONIA = "xray.pneumonia"
@@ -18,24 +18,9 @@ EFFUSION = "xray.pleural_effusion"
 
 @pytest.fixture
 def index() -> IndexInMemory:
-    """Radiographs 1 to 4 with pneumonia of falling probability, effusion the other way round, and others."""
     made = IndexInMemory()
-    for number, (pneumonia, effusion, shows) in enumerate(
-        [(0.95, 0.1, "pneumonia"), (0.7, 0.3, "pneumonia"), (0.35, 0.7, "effusion"), (0.05, 0.9, "effusion")],
-        1,
-    ):
-        made.add(
-            study(number, "xray", {PNEUMONIA: pneumonia, EFFUSION: effusion}, shows=shows),
-            study_date=date(2026, 10, number),
-            sex="F" if number % 2 else "M",
-            age=50.0 + 10 * number,
-            body_part="CHEST" if number < 4 else None,
-        )
-    made.add(study(5, "xray", {PNEUMONIA: 0.99, EFFUSION: 0.01}, shows="pneumonia", in_scope=False))
-    made.add(study(6, "ct", {"ct.malignant_tumour": 0.9}, shows="cancer"), study_date=date(2026, 9, 1))
-    made.add(study(7, "ct", {"ct.malignant_tumour": 0.1}, shows="cavity"), study_date=date(2026, 9, 2))
-    made.add(study(8, "retina", {"retina.diabetic_retinopathy": 0.9}, shows="retinopathy", laterality="L"))
-    made.add(study(9, "retina", {"retina.diabetic_retinopathy": 0.8}, shows="retinopathy", laterality="R"))
+    for assessment in archive():
+        made.add(assessment)
     return made
 
 
