@@ -90,11 +90,12 @@ def _around(seen: NDArray[np.bool_]) -> Inner:
 def _depth(values: Floats, scale: float) -> int:
     """How many of the first rows are a border; 0 where none are."""
     limit = int(DEEPEST * len(values))
-    away = np.abs(values[: limit + 2] - np.median(values[0])) / np.float32(scale)
+    usual = np.median(values[0])
+    if (np.abs(values[0] - usual) / np.float32(scale) > FLAT).mean() > LETTERS:
+        return 0  # as most images: the other rows need not be looked at
+    away = np.abs(values[: limit + 2] - usual) / np.float32(scale)
     other = away > FLAT
-    if other[0].mean() > LETTERS:
-        return 0
-    inner = np.abs(values - np.median(values[0])).max(axis=0) > SHARP * scale
+    inner = np.abs(values - usual).max(axis=0) > SHARP * scale
     if not inner.any():
         return 0
     share = other.mean(axis=1)

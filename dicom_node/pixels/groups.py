@@ -80,9 +80,9 @@ def _passes_of(ds: Dataset) -> tuple[float, ...]:
 
 
 def _scale_in(values: Values) -> tuple[float | None, float | None, str]:
-    slope, intercept = (_floats(values.get(tag)) for tag in (_SLOPE, _INTERCEPT))
+    slope, intercept = ((_floats(values.get(tag)) or (None,))[0] for tag in (_SLOPE, _INTERCEPT))
     kind = _strings(values.get(_TYPE))
-    return slope and slope[0], intercept and intercept[0], kind[0] if len(kind) == 1 else ""
+    return slope, intercept, kind[0] if len(kind) == 1 else ""
 
 
 _MACROS = (
@@ -128,7 +128,10 @@ def frame_facts(loaded: Loaded) -> Sequence[FrameFacts]:
         told = None
     if told is None:
         told = [_by_datasets(own, common) for own in items(loaded.header, _GROUPS)]
-    return [FrameFacts(axes, corner, *scale, kinds, passes) for axes, corner, scale, kinds, passes in told]
+    return [
+        FrameFacts(axes, corner, scale[0], scale[1], scale[2], kinds, passes)
+        for axes, corner, scale, kinds, passes in told
+    ]
 
 
 def _by_datasets(own: Dataset, common: Sequence[Any]) -> list[Any]:
@@ -146,7 +149,9 @@ def _by_bytes(loaded: Loaded, common: Sequence[Any]) -> list[list[Any]] | None:
     if found is None:
         return None
     data, implicit = found
-    wanted = [(macro.tag, macro.by_values, shared, {}) for macro, shared in zip(_MACROS, common, strict=True)]
+    wanted: list[tuple[bytes, Callable[[Values], Any], Any, dict[bytes, Any]]] = [
+        (macro.tag, macro.by_values, shared, {}) for macro, shared in zip(_MACROS, common, strict=True)
+    ]
     frames: list[list[Any]] = []
     at = 0
     while at < len(data):

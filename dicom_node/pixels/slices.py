@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +25,8 @@ _PROJECTED = frozenset(
     )
 )
 """Values of Image Type (PS3.3 C.8.16.1.3, C.8.16.1.4, and what devices write) of what is no single slice."""
-_SCOUT = "LOCALIZER"
+_NO_SLICE = _PROJECTED | {"LOCALIZER"}
+"""Values of Frame Type, likewise."""
 COARSE = 8.0
 """HU per stored step: more is worth telling (a lossy copy in 8 bits has 32; tissues differ by 20)."""
 MIN_AXIAL = 0.8
@@ -231,7 +233,7 @@ def _slice(
 ) -> Slice:
     """One slice; `told` is what its object tells of acquisition and time. Raises InputError where it is no
     axial slice in HU."""
-    if not {_SCOUT, *_PROJECTED}.isdisjoint(facts.kinds):
+    if not _NO_SLICE.isdisjoint(facts.kinds):
         raise UnsupportedObjectError("projection", "It is a localiser or a projection, no slice.")
     if not facts.slope or facts.intercept is None:
         raise UnreadableObjectError(
@@ -242,11 +244,19 @@ def _slice(
     if facts.axes is None or facts.corner is None:
         place = number(loaded.header, "InstanceNumber") or 0.0
         return Slice(loaded, frame, None, place, size, facts.slope, facts.intercept, ())
-    ax, ay, az, bx, by, bz = facts.axes
-    normal = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
+    normal, turned = _axes(facts.axes)
     if abs(normal[2]) < MIN_AXIAL:
         raise UnsupportedObjectError("not-axial", "It is no axial slice (a reformat or another orientation).")
     # Towards the head, whichever way the rows run.
-    along = sum(n * c for n, c in zip(normal, facts.corner, strict=True)) * (1 if normal[2] > 0 else -1)
-    turned = tuple(round(100 * v) for v in facts.axes)
+    x, y, z = facts.corner
+    along = (normal[0] * x + normal[1] * y + normal[2] * z) * (1 if normal[2] > 0 else -1)
     return Slice(loaded, frame, turned, along, size, facts.slope, facts.intercept, told + facts.passes)
+
+
+@lru_cache(maxsize=16)
+def _axes(told: tuple[float, ...]) -> tuple[tuple[float, float, float], tuple[int, ...]]:
+    """The normal of a plane with these cosines of rows and columns, and the cosines in hundredths. Most
+    frames of an object tell the same."""
+    ax, ay, az, bx, by, bz = told
+    normal = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
+    return normal, tuple(round(100 * v) for v in told)

@@ -159,7 +159,7 @@ def shrink(pixels: Pixels, halvings: int) -> Pixels:
 def _above_zero(pixels: Pixels, *, back: bool = False) -> Pixels:
     """Signed values plus half of their range as unsigned ones of the same width, or `back`."""
     half = np.array(1 << (8 * pixels.itemsize - 1), dtype=f"u{pixels.itemsize}")
-    moved = pixels.view(half.dtype) ^ half
+    moved: Pixels = pixels.view(half.dtype) ^ half
     return moved.view(f"i{pixels.itemsize}") if back else moved
 
 

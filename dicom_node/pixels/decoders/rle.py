@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -59,12 +60,13 @@ def _planes(coded: Coded) -> Planes | None:
     ends = [*starts, len(data)]
     if starts[0] < _HEADER or any(begin >= end for begin, end in pairwise(ends)):
         return None
+    packbits: Callable[..., Any] = imagecodecs.packbits_decode  # takes any buffer, whatever its types say
     planes = []
     for begin, end in pairwise(ends):
         plane = np.empty(coded.rows * coded.columns, dtype=np.uint8)
         try:
-            done = imagecodecs.packbits_decode(data[begin:end], out=plane)
-        except imagecodecs.ImcdError:
+            done = packbits(data[begin:end], out=plane)
+        except RuntimeError:  # what its errors are
             return None
         if len(done) != len(plane):
             return None
