@@ -42,6 +42,10 @@ from dicom_node.pipeline import PACKAGE, Pipeline, this_device, warm_up
 from dicom_node.pixels.contained import DecoderPool, cores
 from dicom_node.report.context import DeviceObserver
 from dicom_node.scratch import Scratch
+from dicom_node.search.answer import Searcher
+from dicom_node.search.ports import Speaker
+from dicom_node.search.service import AskedArchive
+from dicom_node.search.vocabulary import load_vocabulary
 from dicom_node.storage import Storage
 from dicom_node.store.studies import StudyStore
 from dicom_node.web.app import create_app
@@ -175,6 +179,7 @@ class Node:
         )
         self._dicom: DicomServer | None = None
         self._watch: QuietWatch | None = None
+        self._archive: AskedArchive | None = None
         configure_logging(settings.log_level, settings.log_format)
 
     @property
@@ -260,6 +265,7 @@ class Node:
             info=self._info,
             studies=lambda: self._storage.store,
             announce=self._announce,
+            search=self._search,
         )
 
     def _readiness(self) -> tuple[bool, str]:
@@ -276,6 +282,13 @@ class Node:
     def _announce(self, archive: str, resource: str, study_uid: str, instances: int | None) -> None:
         self._storage.store.announce(archive, resource, study_uid=study_uid, instances=instances)
 
+    def _search(self) -> AskedArchive | None:
+        engine = self._workplace.engine
+        if self._archive is None and engine is not None:
+            index = self._storage.index
+            self._archive = AskedArchive(Searcher(index, speaker_of(engine), load_vocabulary()), index)
+        return self._archive
+
     def _info(self) -> NodeInfo:
         engine = self._workplace.engine
         sources = tuple(name for name, a in self._workplace.archives.items() if isinstance(a, StudySource))
@@ -284,6 +297,17 @@ class Node:
         identity = engine.identity
         bundle = BundleInfo(identity.name, identity.version, identity.digest)
         return NodeInfo(version(PACKAGE), bundle, tuple(engine.providers), sources)
+
+
+def speaker_of(engine: Engine) -> Speaker:
+    """The loaded bundle, as a question meets it."""
+    return Speaker(
+        identity=engine.identity,
+        modalities=tuple(engine.encoders),
+        entries=engine.bundle.findings,
+        scored=frozenset(entry.id for entry in engine.findings),
+        embed=engine.embed_texts,
+    )
 
 
 def make_archive(archive: ArchiveSettings, settings: Settings) -> ReportArchive:
