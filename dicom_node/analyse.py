@@ -54,6 +54,8 @@ class Found:
     studies: dict[str, tuple[Instance, ...]]
     """By Study Instance UID, in order of discovery. The same SOP instance in two files counts once."""
     not_dicom: tuple[NotDicom, ...]
+    repeated: tuple[tuple[Path, Path], ...] = ()
+    """Files of a SOP instance that came before, each with the file that is read instead."""
 
 
 def find_studies(paths: Sequence[Path], *, out: Path | None = None) -> Found:
@@ -67,9 +69,13 @@ def find_studies(paths: Sequence[Path], *, out: Path | None = None) -> Found:
             raise ConfigError(f"there is no file or folder {path}")
     instances, not_dicom = walk(paths, without=out)
     studies: dict[str, dict[str, Instance]] = {}
+    repeated: list[tuple[Path, Path]] = []
     for instance in instances:
-        studies.setdefault(instance.study_uid, {}).setdefault(instance.sop_instance_uid, instance)
-    return Found({uid: tuple(members.values()) for uid, members in studies.items()}, tuple(not_dicom))
+        first = studies.setdefault(instance.study_uid, {}).setdefault(instance.sop_instance_uid, instance)
+        if first is not instance:
+            repeated.append((instance.path, first.path))
+    found = {uid: tuple(members.values()) for uid, members in studies.items()}
+    return Found(found, tuple(not_dicom), tuple(repeated))
 
 
 def analyse(

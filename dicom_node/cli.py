@@ -135,13 +135,13 @@ def analyse(
     from dicom_node.engine import Engine
     from dicom_node.logs import configure_logging
     from dicom_node.pixels.contained import DecoderPool, cores
-    from dicom_node.tables import not_dicom_lines, outcome_line, outcome_to_json
+    from dicom_node.tables import not_dicom_lines, outcome_line, outcome_to_json, repeated_lines
 
     configure_logging("warning", "text")
     console = Console(stderr=as_json, highlight=False)
     with console.status("looking for DICOM files"):
         found = find_studies(paths, out=out)
-    for line in not_dicom_lines(found.not_dicom):
+    for line in [*not_dicom_lines(found.not_dicom), *repeated_lines(found.repeated)]:
         console.print(line, markup=False, soft_wrap=True)
     if not found.studies:
         console.print("no DICOM study found under the given paths", markup=False, soft_wrap=True)
@@ -164,6 +164,7 @@ def analyse(
                 {
                     "studies": [outcome_to_json(outcome) for outcome in outcomes],
                     "not_dicom": [str(item.path) for item in found.not_dicom],
+                    "repeated": [str(path) for path, _ in found.repeated],
                 },
                 indent=2,
             )

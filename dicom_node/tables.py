@@ -99,6 +99,11 @@ def not_dicom_lines(items: Iterable[NotDicom]) -> list[str]:
     return [f"not DICOM: {item.path} ({item.message})" for item in items]
 
 
+def repeated_lines(pairs: Iterable[tuple[Path, Path]]) -> list[str]:
+    """One line for each file of an instance that another file holds, too."""
+    return [f"not read: {path} (the same SOP instance as {first})" for path, first in pairs]
+
+
 def bundle_table(entries: Sequence[FindingEntry]) -> Table:
     """The catalogue of a bundle: what was measured, and what is reported without being asked for."""
     table = Table("id", "finding", "code", "reported", "threshold", "AUC (95 % CI)", "measured on")

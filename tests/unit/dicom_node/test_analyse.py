@@ -22,6 +22,7 @@ from dicom_node.pipeline import Assessor, assess_study
 from dicom_node.pixels.decoders.registry import FrameDecoder
 from dicom_node.pixels.headers import read_instance, walk
 from dicom_node.records import Assessment, Instance
+from dicom_node.tables import repeated_lines
 from tests.support.bundles import TINY
 from tests.support.pixel_objects import SAMPLES
 
@@ -180,3 +181,14 @@ def test_an_output_that_cannot_be_a_folder_is_one_clear_error(
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot make the folder"):
         run(engine, [ecg], tmp_path / "file")
+
+
+def test_a_file_of_an_instance_that_came_before_is_told(ecg: Path) -> None:
+    (original,) = ecg.glob("*.dcm")
+    shutil.copy(original, ecg / "zz-again.dcm")
+    found = find_studies([ecg])
+    assert [len(members) for members in found.studies.values()] == [1]
+    assert found.repeated == ((ecg / "zz-again.dcm", original),)
+    (line,) = repeated_lines(found.repeated)
+    assert "zz-again.dcm" in line
+    assert original.name in line
