@@ -55,6 +55,12 @@ class DimseSettings(_Section):
     """At once; a further one is rejected as transient, so that the peer tries again."""
     idle_seconds: float = Field(default=60.0, gt=0)
     """A peer silent for this long is aborted."""
+    question_ae_title: AeTitle = "M3BIND_FIND"
+    """Called by this name, the node takes Study Description for a question in words."""
+    find_limit: int = Field(default=1000, ge=1)
+    """Matches that are told to one C-FIND at most; whoever asks is told that there are more."""
+    retrieve_ae_title: AeTitle | None = None
+    """Retrieve AE Title of answers: the archive that holds what was sent here. The node has no C-MOVE."""
 
 
 class HttpSettings(_Section):
@@ -129,6 +135,8 @@ class OrthancSettings(_Section):
     kind: Literal["orthanc"]
     name: Name
     url: str
+    ae_title: AeTitle | None = None
+    """Of its DICOM port: Retrieve AE Title of the studies that it announced."""
     username: str | None = None
     password: SecretStr | None = None
     timeout_seconds: float = Field(default=30.0, gt=0)
@@ -141,6 +149,8 @@ class StowSettings(_Section):
     name: Name
     url: str
     """The DICOMweb root, e.g. https://pacs.example.org/dicom-web"""
+    ae_title: AeTitle | None = None
+    """Of its DICOM port, if it has one: Retrieve AE Title of answers."""
     username: str | None = None
     password: SecretStr | None = None
     token: SecretStr | None = None

@@ -32,12 +32,15 @@ from dicom_node.config import (
     Settings,
     StowSettings,
 )
-from dicom_node.dimse.server import DicomServer, ScpSettings
+from dicom_node.dimse.find_scp import FindPorts
+from dicom_node.dimse.server import DicomServer
+from dicom_node.dimse.settings import scp_settings
 from dicom_node.engine import Engine
 from dicom_node.inference.remote import ModelServer
 from dicom_node.intake import Intake, QuietWatch
 from dicom_node.jobs.app import WorkerThread, make_app
 from dicom_node.logs import configure_logging
+from dicom_node.matching.register import Register
 from dicom_node.pipeline import PACKAGE, Pipeline, this_device, warm_up
 from dicom_node.pixels.contained import DecoderPool, cores
 from dicom_node.report.context import DeviceObserver
@@ -126,6 +129,8 @@ class Workplace:
             make_app(self._storage.url, pipeline, store), self._settings.worker.concurrency
         )
         self._worker.start()
+        if again := store.plan_reembedding(self.engine.identity):
+            log.info("studies_are_embedded_again", at_least=again)
 
     def stop(self) -> bool:
         """Finish the jobs in hand and let go of the archives; False where a job took too long."""
@@ -179,6 +184,7 @@ class Node:
         )
         self._dicom: DicomServer | None = None
         self._watch: QuietWatch | None = None
+        self._register: Register | None = None
         self._archive: AskedArchive | None = None
         configure_logging(settings.log_level, settings.log_format)
 
@@ -238,6 +244,8 @@ class Node:
             steps.callback(lambda: finished.append(self._workplace.stop()))
             if self._watch is not None:
                 steps.callback(self._watch.stop)
+            if self._register is not None:
+                steps.callback(self._register.stop)
             if self._dicom is not None:
                 steps.callback(self._dicom.stop)
         return all(finished)
@@ -247,16 +255,11 @@ class Node:
         intake = Intake(self._storage.spool, self.store)
         self._watch = QuietWatch(self.store, settings.study.quiet_seconds, arriving=intake.arriving)
         self._watch.start()
-        self._dicom = DicomServer(
-            intake,
-            ScpSettings(
-                ae_title=settings.dimse.ae_title,
-                host=settings.dimse.host,
-                port=settings.dimse.port,
-                max_associations=settings.dimse.max_associations,
-                idle_seconds=settings.dimse.idle_seconds,
-            ),
-        )
+        headers = self._storage.headers
+        self._register = Register(headers)
+        self._register.start()
+        questions = FindPorts(headers, self._register.catch_up, self._search, lambda: self.bundle_name)
+        self._dicom = DicomServer(intake, scp_settings(settings), questions)
         self._dicom.start()
 
     def _ports(self) -> WebPorts:
@@ -272,9 +275,11 @@ class Node:
         if self._waiting_for:
             return False, self._waiting_for
         watch_lost = self._watch is not None and not self._watch.alive
+        unread = self._register is not None and not self._register.alive
         trouble = (
             self._storage.trouble
             or ("studies are no longer watched; start the node again" if watch_lost else "")
+            or ("headers are no longer read; start the node again" if unread else "")
             or self._workplace.trouble
         )
         return not trouble, trouble or "ready"

@@ -16,6 +16,7 @@ from dicom_node.intake import Intake
 from dicom_node.spool import Spool, storage_errors
 from dicom_node.store.database import Pool, open_pool
 from dicom_node.store.embedded import EmbeddedPostgres
+from dicom_node.store.find_index import FindIndex
 from dicom_node.store.search_sample import AskedIndex
 from dicom_node.store.studies import StudyStore
 from dicom_node.store.watch import DatabaseWatch
@@ -55,6 +56,13 @@ class Storage:
         if self._pool is None or self._store is None:
             raise DatabaseUnavailableError("the database is still starting; try again in a few seconds")
         return AskedIndex(self._pool)
+
+    @property
+    def headers(self) -> FindIndex:
+        """What the objects' headers tell. Raises DatabaseUnavailableError until the database is up."""
+        if self._pool is None or self._store is None:
+            raise DatabaseUnavailableError("the database is still starting; try again in a few seconds")
+        return FindIndex(self._pool, self.spool.root)
 
     @property
     def alone(self) -> bool:
