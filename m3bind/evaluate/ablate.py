@@ -29,7 +29,7 @@ from m3bind.config import Recipe
 from m3bind.digest import code_digest, distil_digest
 from m3bind.durable import write_durably
 from m3bind.evaluate.bench import Bench, bind, distil, open_bench, open_site, seen_by, teaching
-from m3bind.evaluate.cross_modal import GALLERIES, KINDS, cross_modal
+from m3bind.evaluate.cross_modal import GALLERIES, KINDS, REPEATS, cross_modal
 from m3bind.evaluate.embedded import Data, embed, load_data
 from m3bind.evaluate.groups import load_groups
 from m3bind.evaluate.report import plain
@@ -80,13 +80,15 @@ class Variant:
 
 
 def shortened(recipe: Recipe, bind_steps: int, distil_steps: int) -> Recipe:
-    """The recipe with at most these steps, a warm-up of a fifth of them at most, and no early stop."""
+    """The recipe with at most these steps, a warm-up of a fifth of them at most, no early stop, and no more
+    bootstrap samples than retrieval across modalities has in any case."""
     bound, distilled = recipe.bind, recipe.distil
     steps = min(bound.steps, bind_steps)
     bound = bound.model_copy(update=_short(steps, bound.warmup))
     steps = min(distilled.steps, distil_steps)
     distilled = distilled.model_copy(update=_short(steps, distilled.warmup))
-    return recipe.model_copy(update={"bind": bound, "distil": distilled})
+    evaluate = recipe.evaluate.model_copy(update={"bootstrap": min(recipe.evaluate.bootstrap, REPEATS)})
+    return recipe.model_copy(update={"bind": bound, "distil": distilled, "evaluate": evaluate})
 
 
 def _short(steps: int, warmup: int) -> dict[str, int | None]:
@@ -144,7 +146,7 @@ def measure(
     scored = {m: zero_shot(d, seen[m], recipe.evaluate.min_positives) for m, d in data.items()}
     draws = {m: drawn for m, (_, drawn) in scored.items()}
     kept = {m: difference(draws[m], unbound[m]) for m in draws} if unbound is not None else {}
-    across = cross_modal(seen, data, load_groups(), KINDS[:1])[0][KINDS[0]][GALLERIES[0]]
+    across = cross_modal(seen, data, load_groups(), KINDS[:1], GALLERIES[:1])[0][KINDS[0]][GALLERIES[0]]
     texts = {id(t): t for t in system.texts.values()}.values()
     told = {
         "zero_shot": {m: figures["macro"] for m, (figures, _) in scored.items()},

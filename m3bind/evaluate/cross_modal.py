@@ -158,7 +158,9 @@ def _table(found: Sequence[Found]) -> list[dict[str, Any]]:
     ]
 
 
-def _retrieve(sides: Mapping[str, Side], names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Floats]]:
+def _retrieve(
+    sides: Mapping[str, Side], names: Sequence[str], galleries: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, Floats]]:
     """All figures of one kind, and the draws of its means by gallery."""
     pairs, others = [], []
     for column, name in enumerate(names):
@@ -167,7 +169,7 @@ def _retrieve(sides: Mapping[str, Side], names: Sequence[str]) -> tuple[dict[str
             if found is not None:
                 pairs.append(found)
         # Without a second modality that shows the group, the gallery of all others holds nothing relevant.
-        for source in sides:
+        for source in sides if GALLERIES[1] in galleries else ():
             rest = [side for m, side in sides.items() if m != source]
             together = Side(
                 np.concatenate([s.embeddings for s in rest]),
@@ -201,8 +203,9 @@ def cross_modal(
     data: Mapping[str, Data],
     groups: Sequence[Group],
     kinds: Sequence[str] = KINDS,
+    galleries: Sequence[str] = GALLERIES,
 ) -> tuple[dict[str, Any], Draws]:
-    """By kind, of one system; and the draws of its means."""
+    """By kind, of one system; and the draws of its means. Pairs are always asked, the others where wanted."""
     names = [NORMAL, *(g.id for g in groups)]
     members = {m: membership(m, d.val.found, groups) for m, d in data.items()}
     told: dict[str, Any] = {}
@@ -216,6 +219,6 @@ def cross_modal(
             )
             for m, e in seen.items()
         }
-        told[kind], own = _retrieve(sides, names)
+        told[kind], own = _retrieve(sides, names, galleries)
         draws |= {(kind, gallery): rows for gallery, rows in own.items()}
     return told, draws

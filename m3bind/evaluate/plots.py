@@ -124,8 +124,8 @@ def retrieval(told: Told) -> Figure:
     groups = list(told["systems"][DISTILLED]["cross_modal"]["centred"]["by_group"])
     _bars(right, told, ["all", *groups], _across)
     right.set_title("Image to images of another modality, mAP (centred)")
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
+    handles, labels = right.get_legend_handles_labels()  # the left one lacks what embeds no captions
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
     return figure
 
 

@@ -93,8 +93,9 @@ ABLATION = """
 Written by `{command}`, from the same pretrained towers, with one setting changed. At most {bind} steps of
 binding and {distil} of distilling, so compare rows with each other, not with the tables above. Macro
 zero-shot AUC by modality; kept: not below the interval of the unbound towers; across modalities: centred,
-each other modality, above chance as above. Rank 0 trains projections alone. All students are distilled from
-the binding of the recipe's row. Seconds of the processor, of each stage with its measuring.
+each other modality, above chance as above; 200 bootstrap samples. Rank 0 trains projections alone. All
+students are distilled from the binding of the recipe's row. Seconds of the processor, of each stage with its
+measuring.
 """
 
 LIMITS = """

@@ -52,6 +52,7 @@ def test_runs_are_short(recipe):
     assert (short.bind.warmup, short.distil.warmup) == (0, 0)
     assert short.bind.stop is None
     assert shortened(recipe, 10**6, 10**6).distil.steps == recipe.distil.steps
+    assert short.evaluate.bootstrap == 200
 
 
 def test_students_share_the_binding_of_the_recipes_row_and_processes_get_alike(recipe):
