@@ -5,11 +5,15 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from dicom_node.pixels.headers import walk
 from dicom_node.pixels.quiet import quiet
+from dicom_node.pixels.select import read_study
 from dicom_node.pixels.traits import as_age, as_date, as_sex, read_traits
 from dicom_node.records import Traits
+from tests.support.pixel_objects import SAMPLES, encoder
 
 
 def header(**attributes: str) -> Dataset:
@@ -62,3 +66,13 @@ def test_dates_with_the_dots_of_acr_nema_are_dates() -> None:
 
 def test_sex_is_one_of_three() -> None:
     assert [as_sex(value) for value in ("m", "F", "O", "X")] == ["M", "F", "O", None]
+
+
+def test_every_view_of_the_samples_tells_what_its_own_object_says() -> None:
+    instances, _ = walk([SAMPLES / "xray", SAMPLES / "ecg"])
+    encoders = {"xray": encoder("radiograph"), "ecg": encoder("ecg", seconds=10)}
+    for view in read_study(instances, encoders).views:
+        (path,) = [i.path for i in instances if i.sop_instance_uid == view.sources[0].sop_instance_uid]
+        said = dcmread(path, stop_before_pixels=True)
+        assert (view.traits.patient_id, view.traits.sex) == (said.PatientID, said.PatientSex)
+        assert view.traits.age is not None
