@@ -219,10 +219,21 @@ CHESTS = (
     "dicomParser__CT1_UNC.explicit_big_endian.dcm",
 )
 """Of hospitals that nothing was trained on."""
-LABELS = ("BodyPartExamined", "AnatomicRegionSequence", "PatientOrientation", "SeriesDescription")
+LABELS = (
+    "BodyPartExamined",
+    "AnatomicRegionSequence",
+    "PatientOrientation",
+    "ViewPosition",
+    "ViewCodeSequence",
+    "SeriesDescription",
+    "AcquisitionDeviceProcessingDescription",
+    "ProtocolName",
+)
 
 
 @pytest.mark.data
+# One of them has a Study ID or the like that is longer than its VR allows, which its report repeats.
+@pytest.mark.filterwarnings("ignore:The value length:UserWarning")
 @pytest.mark.skipif(not DICOM.is_dir(), reason="the odd files are not here: set M3BIND_DICOM")
 def test_real_objects_are_told_apart_when_no_label_does_it(engine: Engine, tmp_path: Path) -> None:
     studies = []
@@ -236,5 +247,5 @@ def test_real_objects_are_told_apart_when_no_label_does_it(engine: Engine, tmp_p
     told = study_records(engine, tmp_path, *studies)
     for each in told[: len(OTHERS)]:
         check_refused(each, tmp_path / "out")
-        assert each["status"] == "out_of_scope"
+        assert each["status"] == "out_of_scope", each["reason"]
     assert [each["status"] for each in told[len(OTHERS) :]] == ["reported"] * len(CHESTS)
