@@ -20,7 +20,7 @@ from dicom_node.pixels.decoders.coded import Coded, halved, shrink
 from dicom_node.pixels.decoders.registry import DECODERS, DecoderUnavailableError, names_of
 from dicom_node.pixels.ground import Loaded, count, inflate, number, text
 from dicom_node.pixels.quiet import parsing
-from dicom_node.pixels.streams import encoded_frames, inspect, native_frames
+from dicom_node.pixels.streams import encoded_frames, inspect, native_frames, stored_values
 
 MAX_PIXELS = 1 << 26
 """Pixels of one frame, 8192 x 8192: larger than any radiograph or slice; slides are tiled."""
@@ -153,6 +153,11 @@ def _encapsulated(
     if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
         offsets = (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths)
     allocated = count(header, "BitsAllocated")
+    stored, signed = (
+        count(header, "BitsStored", default=allocated),
+        number(header, "PixelRepresentation") == 1,
+    )
+    highest = int(number(header, "HighBit") or stored - 1)
     for encoded in encoded_frames(loaded, indices, frames, offsets):
         stream = inspect(encoded.data)
         if stream is not None and (stream.rows, stream.columns, stream.components) != size:
@@ -161,6 +166,9 @@ def _encapsulated(
                 f"A frame of {stream.rows} x {stream.columns} x {stream.components} is stored; "
                 f"the header says {' x '.join(map(str, size))}.",
             )
+        # A stream of more bits than are stored holds whole words (PS3.5 8.1.1): the value is cut out of them.
+        wide = size[2] == 1 and stored < (allocated if stream is None else stream.precision)
+        words = wide and (highest != stored - 1 or (signed and stream is not None and not stream.signed))
         coded = Coded(
             data=encoded.data,
             transfer_syntax=str(uid),
@@ -168,11 +176,15 @@ def _encapsulated(
             columns=size[1],
             samples=size[2],
             bits_allocated=allocated,
-            bits_stored=count(header, "BitsStored", default=allocated),
-            signed=number(header, "PixelRepresentation") == 1,
+            bits_stored=allocated if words else stored,
+            signed=signed and not words,
             photometric=text(header, "PhotometricInterpretation"),
             planar=int(number(header, "PlanarConfiguration") or 0),
             stream=stream,
             place=encoded.place,
         )
-        yield loaded.decode(coded, halvings)
+        if not words:
+            yield loaded.decode(coded, halvings)
+            continue
+        whole = loaded.decode(coded, 0)
+        yield shrink(stored_values(whole, stored, highest, signed=signed), halvings)

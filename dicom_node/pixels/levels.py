@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,13 @@ class Level:
     """(rows, columns) of one frame."""
     microns: float
     """Per pixel, mean of both directions."""
-    frames: Mapping[tuple[int, int], int] | None
-    """0-based frame by (tile row, tile column) of a sparse slide; None: all tiles, row by row."""
+    placed: NDArray[np.int64] | None
+    """(tiles, 3) of a sparse slide, whose tiles may overlap: row and column of the corner, and frame, all
+    0-based, in order of the frames. None: all tiles, row by row."""
+    first: int
+    """Of a full slide: the 0-based frame that the tiles of the chosen plane begin with."""
     planes: int
-    """Focal planes times optical paths; the first is read."""
+    """Focal planes times optical paths, of which one is read."""
     thumbnail: bool
 
     @property
@@ -49,12 +52,32 @@ class Level:
         """Tiles down and across."""
         return -(-self.rows // self.tile[0]), -(-self.columns // self.tile[1])
 
-    def frame_at(self, row: int, column: int) -> int | None:
-        """The 0-based frame of a tile, None where the slide has none there."""
+    def under(self, top: int, left: int, bottom: int, right: int) -> Iterator[Tile]:
+        """The tiles that a rectangle touches, in order of their frames."""
+        height, width = self.tile
+        if self.placed is not None:
+            rows, columns = self.placed[:, 0], self.placed[:, 1]
+            touched = (rows < bottom) & (rows + height > top) & (columns < right) & (columns + width > left)
+            for row, column, frame in self.placed[touched].tolist():
+                yield Tile(frame, row, column)
+            return
         down, across = self.grid
-        if not (0 <= row < down and 0 <= column < across):
-            return None
-        return row * across + column if self.frames is None else self.frames.get((row, column))
+        for row in range(max(top // height, 0), min((bottom - 1) // height + 1, down)):
+            for column in range(max(left // width, 0), min((right - 1) // width + 1, across)):
+                yield Tile(self.first + row * across + column, row * height, column * width)
+
+    def tiles(self) -> Iterator[Tile]:
+        """All of them."""
+        return self.under(0, 0, self.rows, self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A frame and its corner in pixels of the total pixel matrix."""
+
+    frame: int
+    top: int
+    left: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +154,35 @@ def describe(*objects: Loaded) -> Level:
     tile = frame_size(loaded)
     parts = _parts(objects)
     held = sum(frame_count(part) for part in objects)
-    planes = count(header, "TotalPixelMatrixFocalPlanes", 1) * count(header, "NumberOfOpticalPaths", 1)
-    frames: dict[tuple[int, int], int] | None = None
+    focal, paths = count(header, "TotalPixelMatrixFocalPlanes", 1), count(header, "NumberOfOpticalPaths", 1)
+    placed: NDArray[np.int64] | None = None
+    first_frame = 0
     if text(header, "DimensionOrganizationType") == "TILED_FULL":
         needed = -(-rows // tile[0]) * -(-columns // tile[1])
         if held < needed:
             raise UnreadableObjectError("missing-tiles", f"It should hold {needed} tiles, and holds {held}.")
+        # Tiles come row by row, focal planes from the glass upwards, optical paths last (PS3.3 C.7.6.17.3).
+        chosen = _bright(header, paths) * focal + focal // 2
+        first_frame = needed * chosen if held >= needed * focal * paths else 0
     else:
-        frames = {}
-        for first, part in parts:
-            for place, index in _sparse(part, tile).items():
-                frames.setdefault(place, first + index)
-    return Level(loaded, parts, rows, columns, tile, _microns(header), frames, planes, flavour == "THUMBNAIL")
+        placed = _sparse(parts, middle=paths == 1)
+    thumbnail = flavour == "THUMBNAIL"
+    planes = focal * paths
+    return Level(loaded, parts, rows, columns, tile, _microns(header), placed, first_frame, planes, thumbnail)
+
+
+_BRIGHTFIELD = "111744"
+"""Brightfield illumination, of CID 8123 Microscopy Illumination Method, in DCM."""
+
+
+def _bright(header: Dataset, paths: int) -> int:
+    """The 0-based optical path that is read: the first of brightfield, which encoders of stained tissue know,
+    else the first."""
+    for index, path in enumerate(items(header, "OpticalPathSequence")[:paths]):
+        codes = items(path, "IlluminationTypeCodeSequence")
+        if any(text(code, "CodeValue") == _BRIGHTFIELD for code in codes):
+            return index
+    return 0
 
 
 def _microns(header: Dataset) -> float:
@@ -156,29 +196,37 @@ def _microns(header: Dataset) -> float:
     raise UnreadableObjectError("missing-spacing", "It has no Pixel Spacing: its resolution is not known.")
 
 
-def _sparse(loaded: Loaded, tile: tuple[int, int]) -> Mapping[tuple[int, int], int]:
-    """Frame by tile of TILED_SPARSE, from the Plane Position (Slide) of each frame (PS3.3 C.8.12.6.1).
+def _sparse(parts: Sequence[tuple[int, Loaded]], *, middle: bool) -> NDArray[np.int64]:
+    """`Level.placed` of TILED_SPARSE. Where tiles overlap, a later frame is laid over an earlier one: the
+    order in which they were written is the only one that the object has.
 
-    Of several planes or paths at one place the first counts. A single frame without a position covers the
-    matrix from its corner.
+    Of several frames at the very same place, which are focal planes, the `middle` one is taken: scanners
+    focus there, and step up and down from it. Where they are optical paths, too, it is the first.
     """
+    corners = np.concatenate([_corners(part) for _, part in parts])
+    order = np.lexsort((corners[:, 1], corners[:, 0]))  # stable: frames of one place stay in order
+    new = np.any(np.diff(corners[order], axis=0, prepend=-1) != 0, axis=1)
+    starts = np.flatnonzero(new)
+    held = np.diff(starts, append=len(order))
+    frames = np.sort(order[starts + (held // 2 if middle else 0)])
+    return np.column_stack((corners[frames], frames))
+
+
+def _corners(loaded: Loaded) -> NDArray[np.int64]:
+    """(frames, 2) row and column of the corner of each frame, 0-based, from its Plane Position (Slide) (PS3.3
+    C.8.12.6.1). A single frame without a position covers the matrix from its corner."""
     total = frame_count(loaded)
     corners = raw_positions(loaded)
     if corners is None:
         frames = items(loaded.header, "PerFrameFunctionalGroupsSequence")
         if not frames and total == 1:
-            return {(0, 0): 0}
+            return np.zeros((1, 2), dtype=np.int64)
         corners = np.array([_corner(group) for group in frames], dtype=np.int64).reshape(-1, 2)
     if len(corners) != total:
         raise UnreadableObjectError("missing-positions", "It does not tell the place of each of its tiles.")
     if int(corners.min()) < 1:
         raise UnreadableObjectError("missing-positions", "A tile lies outside of its matrix.")
-    if ((corners - 1) % tile).any():
-        raise UnsupportedObjectError("overlapping-tiles", "Its tiles do not lie on one grid.")
-    places: dict[tuple[int, int], int] = {}
-    for index, (row, column) in enumerate(((corners - 1) // tile).tolist()):
-        places.setdefault((row, column), index)
-    return places
+    return np.asarray(corners - 1)
 
 
 def _corner(group: Dataset) -> tuple[int, int]:
@@ -209,34 +257,25 @@ def read_regions(level: Level, regions: Sequence[Region]) -> Iterator[tuple[Regi
 
 
 def _read_batch(level: Level, regions: Sequence[Region]) -> Iterator[tuple[Region, NDArray[np.uint8]]]:
-    under: dict[int, list[tuple[int, int, int]]] = {}
-    for number_, region in enumerate(regions):
-        for row, column in _tiles_under(level, region):
-            frame = level.frame_at(row, column)
-            if frame is not None:
-                under.setdefault(frame, []).append((number_, row, column))
+    under: dict[int, list[tuple[int, Tile]]] = {}
+    for number_, r in enumerate(regions):
+        for tile in level.under(r.top, r.left, r.top + r.side, r.left + r.side):
+            under.setdefault(tile.frame, []).append((number_, tile))
     canvases = [np.full((r.side, r.side, 3), WHITE, dtype=np.uint8) for r in regions]
     needed = sorted(under)
     for frame, pixels in zip(needed, read_level(level, needed), strict=True):
         if pixels.ndim != 3 or pixels.dtype != np.uint8:
             raise UnsupportedObjectError("not-colour", "Its tiles are not RGB of 8 bits.")
-        for number_, row, column in under[frame]:
-            _paste(canvases[number_], regions[number_], pixels, level, row, column)
+        for number_, tile in under[frame]:
+            _paste(canvases[number_], regions[number_], pixels, level, tile)
     return zip(regions, canvases, strict=True)
 
 
-def _tiles_under(level: Level, region: Region) -> Iterator[tuple[int, int]]:
-    height, width = level.tile
-    for row in range(region.top // height, (region.top + region.side - 1) // height + 1):
-        for column in range(region.left // width, (region.left + region.side - 1) // width + 1):
-            yield row, column
-
-
 def _paste(
-    canvas: NDArray[np.uint8], region: Region, pixels: NDArray[np.uint8], level: Level, row: int, column: int
+    canvas: NDArray[np.uint8], region: Region, pixels: NDArray[np.uint8], level: Level, tile: Tile
 ) -> None:
     """Copy what a tile and a region have in common, without the filling beyond the matrix's edge."""
-    top, left = row * level.tile[0], column * level.tile[1]
+    top, left = tile.top, tile.left
     y0, y1 = max(top, region.top), min(top + level.tile[0], region.top + region.side, level.rows)
     x0, x1 = max(left, region.left), min(left + level.tile[1], region.left + region.side, level.columns)
     if y0 < y1 and x0 < x1:

@@ -91,7 +91,9 @@ def _read_slide(levels: Sequence[Level], task: Task, wanted: _Wanted) -> View:
         f"{len(samples)} of {found} tiles with tissue were read at {level.microns:.3g} micrometres per pixel."
     ]
     if level.planes > 1:
-        notes.append(f"The first of {level.planes} focal planes or optical paths was read.")
+        notes.append(
+            f"Of {level.planes} focal planes or optical paths one was read: the middle one, in bright field."
+        )
     if told is not None:
         notes.append(told)
     sources = [part.source for _, part in level.parts]

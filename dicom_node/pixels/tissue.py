@@ -43,24 +43,20 @@ def find_tissue(levels: Sequence[Level]) -> TissueMap:
     """
     smallest = min(levels, key=lambda level: level.rows * level.columns)
     down, across = smallest.grid
-    whole = down * across * smallest.tile[0] * smallest.tile[1] <= MAX_OVERVIEW
-    places = [(row, column) for row in range(down) for column in range(across)]
-    held = [(place, frame) for place in places if (frame := smallest.frame_at(*place)) is not None]
+    height, width = smallest.tile
+    whole = down * across * height * width <= MAX_OVERVIEW
+    held = list(smallest.tiles())
     if not whole:
         held = [held[index] for index in evenly(len(held), MAX_PROBES)]
-    held.sort(key=lambda entry: entry[1])
-    height, width = smallest.tile
     cell = (CELL, CELL) if whole else (height, width)
     matrix = np.zeros((-(-smallest.rows // cell[0]), -(-smallest.columns // cell[1])), dtype=np.float32)
-    mask = np.zeros((down * height, across * width), dtype=bool) if whole else None
-    for ((row, column), _), pixels in zip(
-        held, read_level(smallest, [index for _, index in held]), strict=True
-    ):
+    mask = np.zeros((smallest.rows + height, smallest.columns + width), dtype=bool) if whole else None
+    for tile, pixels in zip(held, read_level(smallest, [tile.frame for tile in held]), strict=True):
         tissue = is_tissue(pixels)
         if mask is None:
-            matrix[row, column] = tissue.mean()
+            matrix[tile.top // height, tile.left // width] = tissue.mean()
         else:
-            mask[row * height : (row + 1) * height, column * width : (column + 1) * width] = tissue
+            mask[tile.top : tile.top + height, tile.left : tile.left + width] = tissue
     if mask is not None:
         matrix[:] = _cells(mask[: smallest.rows, : smallest.columns])
     return TissueMap(matrix, (cell[0] / smallest.rows, cell[1] / smallest.columns), smallest)

@@ -29,10 +29,10 @@ def test_bytes_and_data_sets_tell_the_same(tmp_path: Path, syntax: UID, known: b
     loaded = load_header(save(ds, tmp_path))
     raw = raw_positions(loaded)
     assert (raw is not None) is known
-    frames = describe(loaded).frames
-    assert frames is not None
-    assert sorted(frames) == [(row, column) for row in range(4) for column in range(5)]
-    assert frames[0, 0] == 19, "the tiles come in reverse order"
+    placed = describe(loaded).placed
+    assert placed is not None
+    places = [(32 * row, 32 * column) for row in range(4) for column in range(5)]
+    assert placed.tolist() == [[*place, frame] for frame, place in enumerate(reversed(places))]
 
 
 def test_regions_are_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

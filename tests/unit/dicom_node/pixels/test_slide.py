@@ -97,6 +97,65 @@ def test_a_sparse_slide_equals_the_full_one(tmp_path: Path) -> None:
         np.testing.assert_array_equal(a.values, b.values)
 
 
+def moved(ds: Dataset, frame: int, row: int, column: int) -> None:
+    """Put a frame elsewhere, 0-based."""
+    position = ds.PerFrameFunctionalGroupsSequence[frame].PlanePositionSlideSequence[0]
+    position.RowPositionInTotalImagePixelMatrix = row + 1
+    position.ColumnPositionInTotalImagePixelMatrix = column + 1
+
+
+def test_tiles_that_overlap_lie_in_the_order_of_their_frames(tmp_path: Path) -> None:
+    ds = slide(matrix(64, 64), 32, 0.5, sparse=True)
+    colours = [(200, 20, 20), (20, 200, 20), (20, 20, 200)]
+    ds.NumberOfFrames, ds.PerFrameFunctionalGroupsSequence = 3, ds.PerFrameFunctionalGroupsSequence[:3]
+    ds.PixelData = np.stack([np.full((32, 32, 3), colour, dtype=np.uint8) for colour in colours]).tobytes()
+    for frame, place in enumerate([(0, 0), (10, 13), (40, 5)]):
+        moved(ds, frame, *place)
+    wanted = np.full((64, 64, 3), 255, dtype=np.uint8)
+    for (row, column), colour in zip([(0, 0), (10, 13), (40, 5)], colours, strict=True):
+        wanted[row : row + 32, column : column + 32] = colour
+    level = describe(load_header(save(ds, tmp_path)))
+    ((_, seen),) = read_regions(level, [Region(0, 0, 64)])
+    np.testing.assert_array_equal(seen, wanted)
+    tissue = find_tissue([level])
+    assert tissue.parts[0, 0] == 1
+    assert tissue.parts[3, 3] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_of_focal_planes_the_middle_one_is_read(tmp_path: Path, sparse: bool) -> None:
+    pixels = matrix()
+    ds = slide(pixels, 32, 0.5, sparse=sparse)
+    frames = np.frombuffer(ds.PixelData, dtype=np.uint8).reshape(ds.NumberOfFrames, 32, 32, 3)
+    ds.PixelData = np.concatenate([255 - frames, frames, 255 - frames]).tobytes()
+    ds.NumberOfFrames, ds.TotalPixelMatrixFocalPlanes = 3 * len(frames), 3
+    if sparse:
+        ds.PerFrameFunctionalGroupsSequence = [*ds.PerFrameFunctionalGroupsSequence] * 3
+    (view,) = run(tmp_path, ds).views
+    for one in view.samples:
+        assert one.box is not None
+        part = pixels[int(one.box.top) : int(one.box.bottom), int(one.box.left) : int(one.box.right)]
+        np.testing.assert_allclose(one.values, part / 255, atol=1e-6)
+    assert any("Of 3 focal planes" in note for note in view.notes)
+
+
+def test_of_optical_paths_the_one_in_bright_field_is_read(tmp_path: Path) -> None:
+    pixels = matrix()
+    ds = slide(pixels, 32, 0.5)
+    frames = np.frombuffer(ds.PixelData, dtype=np.uint8).reshape(ds.NumberOfFrames, 32, 32, 3)
+    ds.PixelData = np.concatenate([255 - frames, frames]).tobytes()
+    ds.NumberOfFrames, ds.NumberOfOpticalPaths = 2 * len(frames), 2
+    ds.OpticalPathSequence = []
+    for value in ("111743", "111744"):
+        code, path = Dataset(), Dataset()
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", "x"
+        path.IlluminationTypeCodeSequence = [code]
+        ds.OpticalPathSequence.append(path)
+    level = describe(load_header(save(ds, tmp_path)))
+    ((_, seen),) = read_regions(level, [Region(0, 0, 200)])
+    np.testing.assert_array_equal(seen, pixels[:200, :200])
+
+
 def test_another_resolution_takes_larger_boxes(tmp_path: Path) -> None:
     (view,) = run(tmp_path, slide(matrix(), 32, 0.5), microns=1.0, tile=20).views
     box = view.samples[0].box
@@ -199,10 +258,6 @@ def test_what_is_refused(tmp_path: Path) -> None:
     unplaced = slide(matrix(), 32, 0.5, sparse=True)
     del unplaced.PerFrameFunctionalGroupsSequence
     assert reason(unplaced) == "missing-positions"
-    overlapping = slide(matrix(), 32, 0.5, sparse=True)
-    frame = overlapping.PerFrameFunctionalGroupsSequence[0]
-    frame.PlanePositionSlideSequence[0].RowPositionInTotalImagePixelMatrix = 6
-    assert reason(overlapping) == "overlapping-tiles"
     unmeasured = slide(matrix(), 32, 0.5)
     del unmeasured.SharedFunctionalGroupsSequence
     assert reason(unmeasured) == "missing-spacing"
