@@ -80,19 +80,14 @@ class Variant:
 
 
 def shortened(recipe: Recipe, bind_steps: int, distil_steps: int) -> Recipe:
-    """The recipe with at most these steps, a warm-up of a fifth of them at most, no early stop, and no more
-    bootstrap samples than retrieval across modalities has in any case."""
-    bound, distilled = recipe.bind, recipe.distil
-    steps = min(bound.steps, bind_steps)
-    bound = bound.model_copy(update=_short(steps, bound.warmup))
-    steps = min(distilled.steps, distil_steps)
-    distilled = distilled.model_copy(update=_short(steps, distilled.warmup))
+    """The recipe with at most these steps, no early stop, and no more bootstrap samples than retrieval across
+    modalities has in any case. The warm-up stays: at the full rate from its first step on, a student forgets
+    what least squares gave it, and a few steps do not bring it back."""
+    bound = recipe.bind.model_copy(update={"steps": min(recipe.bind.steps, bind_steps), "stop": None})
+    steps = min(recipe.distil.steps, distil_steps)
+    distilled = recipe.distil.model_copy(update={"steps": steps, "stop": None})
     evaluate = recipe.evaluate.model_copy(update={"bootstrap": min(recipe.evaluate.bootstrap, REPEATS)})
     return recipe.model_copy(update={"bind": bound, "distil": distilled, "evaluate": evaluate})
-
-
-def _short(steps: int, warmup: int) -> dict[str, int | None]:
-    return {"steps": steps, "warmup": min(warmup, steps // 5), "stop": None}
 
 
 def _weights(recipe: Recipe) -> list[Variant]:

@@ -38,7 +38,7 @@ def _short_of(claims: Told, key: str) -> list[str]:
     for gallery, measures in claims.items():
         short = [m for m, c in measures.items() if not c[key] and (key != "twice" or _can_double(c))]
         if short:
-            lines.append(f"{' and '.join(short)} ({gallery})")
+            lines.append(f"{', '.join(short)} ({gallery})")
     return lines
 
 

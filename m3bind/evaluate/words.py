@@ -73,7 +73,8 @@ the relevant part of the best ten. Means over groups and ordered pairs of modali
 interval draws patients of queries and gallery. Centred: each modality's mean, taken on `calib`, is taken off
 in every system alike. What is asked for is what was trained, on other images: stages 1 and 2 show {shared}
 sentences of these very groups ("no abnormality", "cancer") with the images of every modality; the unbound
-towers have not seen them. It is no proof of retrieval by anything else that modalities share.
+towers have not seen them. It is no proof of retrieval by anything else that modalities share. Distilling
+moves texts only: M3Bind and the bound towers retrieve alike between images.
 """
 
 CALIBRATION = """
@@ -94,8 +95,8 @@ Written by `{command}`, from the same pretrained towers, with one setting change
 binding and {distil} of distilling, so compare rows with each other, not with the tables above. Macro
 zero-shot AUC by modality; kept: not below the interval of the unbound towers; across modalities: centred,
 each other modality, above chance as above; 200 bootstrap samples. Rank 0 trains projections alone. All
-students are distilled from the binding of the recipe's row. Seconds of the processor, of each stage with its
-measuring.
+students are distilled from the binding of the recipe's row; distilling moves texts only, so retrieval across
+modalities is the binding's. Seconds of the processor, of each stage with its measuring.
 """
 
 LIMITS = """

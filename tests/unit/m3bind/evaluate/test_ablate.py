@@ -49,7 +49,7 @@ def test_an_unknown_kind_is_refused(recipe):
 def test_runs_are_short(recipe):
     short = shortened(recipe, 3, 4)
     assert (short.bind.steps, short.distil.steps) == (3, 4)
-    assert (short.bind.warmup, short.distil.warmup) == (0, 0)
+    assert (short.bind.warmup, short.distil.warmup) == (recipe.bind.warmup, recipe.distil.warmup)
     assert short.bind.stop is None
     assert shortened(recipe, 10**6, 10**6).distil.steps == recipe.distil.steps
     assert short.evaluate.bootstrap == 200
