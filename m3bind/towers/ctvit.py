@@ -80,7 +80,7 @@ class CosineAttention(nn.Module):
         """Keys and values that stand for nothing: the layout keeps none, and others would not fit here."""
 
     def _split(self, values: Tensor) -> Tensor:
-        return values.unflatten(-1, (self._heads, -1)).transpose(1, 2)  # (N, heads, L, head_width)
+        return values.reshape(*values.shape[:2], self._heads, -1).transpose(1, 2)  # (N, heads, L, head_width)
 
     def forward(self, tokens: Tensor, bias: Tensor | None) -> Tensor:
         """`bias`: (heads, L, L)."""

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from m3bind.towers.architecture import ViTSpec
+from m3bind.towers.architecture import FactorisedViTSpec, ViTSpec
 from m3bind.towers.transformer import Attention, Block, Mlp
 
 _CONVOLUTIONS: Mapping[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -114,7 +114,9 @@ class ViTHead(nn.Module):
 class ViT(nn.Module):
     """`embed`, `blocks` and `head`; a tower takes them apart into what is frozen and what is trained."""
 
-    def __init__(self, spec: ViTSpec) -> None:
+    def __init__(self, spec: ViTSpec | FactorisedViTSpec) -> None:
+        if not isinstance(spec, ViTSpec):
+            raise TypeError(f"a {spec.kind} is made by `assemble`")
         super().__init__()
         self.embed = Embed(spec)
         self.blocks = nn.ModuleList(
