@@ -107,14 +107,12 @@ def nearest(
     vector is zero or not finite.
     """
     tuning = Tuning() if tuning is None else tuning
-    spaces = _open(connection, filters)
+    drawn = limit * tuning.drawn
+    spaces, places = _open(connection, filters, tuning, drawn)
     if not spaces or limit < 1:
         return []
-    places = _places(connection)
-    drawn = limit * tuning.drawn
     where = where_of(filters, _numbers(spaces), places)
     values = {**where.values, "vector": _unit(vector, spaces[0].width), "limit": limit, "drawn": drawn}
-    _tune(connection, tuning, drawn, len(spaces))
     walked = _to_be_walked(connection, spaces, where, drawn, tuning)
     rows = _draw(connection, walked, spaces, where, values)
     if len(rows) < limit and walked:
@@ -132,21 +130,19 @@ def _draw(
 ) -> list[tuple[Any, ...]]:
     parts: list[LiteralString] = [
         _told(search_sql.BY_GRAPH, where.exact, space=str(space.number), width=str(space.width))
-        for space in walked
+        if space in walked
+        else _told(search_sql.BY_FILTER, where.indexed, space=str(space.number))
+        for space in spaces
     ]
-    looked = [space.number for space in spaces if space not in walked]
-    if looked:
-        parts.append(_told(search_sql.BY_FILTER, where.indexed))
     statement = _told(search_sql.NEAREST, drawn=" UNION ALL ".join(parts))
-    return connection.execute(statement, {**values, "looked": looked}, prepare=False).fetchall()
+    return connection.execute(statement, values, prepare=False).fetchall()
 
 
 def newest(connection: Connection, filters: Filters, limit: int = 10) -> list[Candidate]:
     """At most `limit` rows that fulfil the filters, by Study Date, newest first, then those without one."""
-    spaces = _open(connection, filters)
+    spaces, places = _open(connection, filters)
     if not spaces:
         return []
-    places = _places(connection)
     where = where_of(filters, _numbers(spaces), places)
     statement = _told(search_sql.NEWEST, where.among)
     rows = connection.execute(statement, {**where.values, "limit": limit}, prepare=False).fetchall()
@@ -158,8 +154,7 @@ def by_finding(
 ) -> list[Candidate]:
     """At most `limit` rows that fulfil the filters and in which somebody looked for the finding, the most
     probable first; with `absent` the least probable first."""
-    spaces = _open(connection, filters)
-    places = _places(connection)
+    spaces, places = _open(connection, filters)
     if not spaces or finding_id not in places:
         return []
     order = "ASC" if absent else "DESC"
@@ -180,10 +175,10 @@ def by_finding(
 
 def count(connection: Connection, filters: Filters, most: int = 10_000) -> int:
     """How many rows fulfil the filters; nobody counts beyond `most`."""
-    spaces = _open(connection, filters)
+    spaces, places = _open(connection, filters)
     if not spaces:
         return 0
-    where = where_of(filters, _numbers(spaces), _places(connection))
+    where = where_of(filters, _numbers(spaces), places)
     statement = _told(search_sql.COUNT, where.among)
     row = connection.execute(statement, {**where.values, "most": most}, prepare=False).fetchone()
     return 0 if row is None else int(row[0])
@@ -194,7 +189,7 @@ def vectors_of(
 ) -> NDArray[np.float32]:
     """(N, D) unit-norm rows of a study, or of one series of it, in the order of its views; (0, 0) where the
     bundle has none. A question by example needs no encoder."""
-    spaces = _numbers(_open(connection, Filters(bundle, level)))
+    spaces = _numbers(_open(connection, Filters(bundle, level))[0])
     values = {"spaces": spaces, "study_uid": study_uid, "series_uid": series_uid}
     found = connection.execute(search_sql.VECTORS_OF, values).fetchall()
     if not found:
@@ -215,32 +210,28 @@ def _told(statement: LiteralString, where: LiteralString = "", **parts: LiteralS
     return statement.format(where=where, answer=search_sql.ANSWER, **parts)
 
 
-def _open(connection: Connection, filters: Filters) -> list[_Space]:
+def _open(
+    connection: Connection, filters: Filters, tuning: Tuning | None = None, drawn: int = 1
+) -> tuple[list[_Space], dict[str, int]]:
+    """The spaces that are asked, and the places of findings; the transaction is tuned for what comes next."""
+    tuning = Tuning() if tuning is None else tuning
     values = {
         "bundle": filters.bundle,
         "level": filters.level.value,
         "modalities": list(filters.modalities) or None,
+        # pgvector takes 1 to 1,000; below what is drawn it could not even hold the answer.
+        "ef_search": str(min(max(tuning.ef_search, drawn), 1000)),
+        "ef_search_of_many": str(min(max(tuning.ef_search_of_many, drawn), 1000)),
+        "most_visited": str(tuning.most_visited),
     }
-    return [_Space(*row) for row in connection.execute(search_sql.OPEN_SPACES, values).fetchall()]
+    row = connection.execute(search_sql.OPEN_SPACES, values).fetchone()
+    if row is None:
+        return [], {}
+    return [_Space(*space) for space in row[0]], row[1]
 
 
 def _numbers(spaces: Sequence[_Space]) -> list[int]:
     return [space.number for space in spaces]
-
-
-def _places(connection: Connection) -> dict[str, int]:
-    row = connection.execute(search_sql.ALL_PLACES).fetchone()
-    return {} if row is None else row[0]
-
-
-def _tune(connection: Connection, tuning: Tuning, drawn: int, spaces: int) -> None:
-    wanted = tuning.ef_search if spaces == 1 else tuning.ef_search_of_many
-    values = {
-        # pgvector takes 1 to 1,000; below what is drawn it could not even hold the answer.
-        "ef_search": str(min(max(wanted, drawn), 1000)),
-        "most_visited": str(tuning.most_visited),
-    }
-    connection.execute(search_sql.TUNE, values)
 
 
 def _to_be_walked(

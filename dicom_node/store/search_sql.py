@@ -52,28 +52,26 @@ SET bundle_digest = EXCLUDED.bundle_digest, edition = EXCLUDED.edition, stuck_wi
 """
 
 OPEN_SPACES = """
--- The spaces that are asked, and how many rows each is thought to hold.
-SELECT space, dimension,
-       (SELECT greatest(reltuples, 0)::float8 FROM pg_class
-        WHERE oid = format('search_rows_%%s', space)::regclass)
-FROM search_spaces
-WHERE bundle_digest = %(bundle)s AND level = %(level)s
-  AND (%(modalities)s::text[] IS NULL OR modality = ANY(%(modalities)s))
-ORDER BY space
-"""
-
-ALL_PLACES = """
--- Where every finding stands among the probabilities.
-SELECT COALESCE(json_object_agg(finding_id, place), '{}') FROM search_findings
-"""
-
-TUNE = """
--- For this transaction: plans for the very values, pages that are in memory, no compiling for milliseconds.
-SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('random_page_cost', '1.1', true),
+-- The spaces that are asked, with how many rows each is thought to hold, and where every finding stands among
+-- the probabilities. And, for this transaction: plans for the very values, pages that are in memory, and no
+-- compiling for milliseconds.
+WITH asked AS (
+    SELECT space, dimension,
+           (SELECT greatest(reltuples, 0) FROM pg_class
+            WHERE oid = format('search_rows_%%s', space)::regclass) AS rows
+    FROM search_spaces
+    WHERE bundle_digest = %(bundle)s AND level = %(level)s
+      AND (%(modalities)s::text[] IS NULL OR modality = ANY(%(modalities)s))
+)
+SELECT (SELECT COALESCE(json_agg(json_build_array(space, dimension, rows) ORDER BY space), '[]') FROM asked),
+       (SELECT COALESCE(json_object_agg(finding_id, place), '{}') FROM search_findings),
+       set_config('plan_cache_mode', 'force_custom_plan', true), set_config('random_page_cost', '1.1', true),
        set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true),
-       set_config('hnsw.ef_search', %(ef_search)s, true),
+       set_config('hnsw.ef_search',
+                  CASE WHEN (SELECT count(*) FROM asked) = 1 THEN %(ef_search)s::text
+                       ELSE %(ef_search_of_many)s::text END, true),
        set_config('hnsw.iterative_scan', 'relaxed_order', true),
-       set_config('hnsw.max_scan_tuples', %(most_visited)s, true)
+       set_config('hnsw.max_scan_tuples', %(most_visited)s::text, true)
 """
 
 ESTIMATE = """
@@ -100,13 +98,13 @@ FROM ({drawn}) AS drawn ORDER BY distance, row_id LIMIT %(limit)s
 
 BY_GRAPH = """
 -- Near rows by a space's graph, which is walked on until enough of them fulfil the filters.
-(SELECT * FROM search_rows WHERE space = {space} AND {where}
+(SELECT * FROM search_rows_{space} WHERE {where}
  ORDER BY embedding::halfvec({width}) <=> %(vector)s::vector::halfvec({width}) LIMIT %(drawn)s)
 """
 
 BY_FILTER = """
--- The nearest of all rows of some spaces that fulfil the filters.
-(SELECT * FROM search_rows WHERE space = ANY(%(looked)s) AND {where}
+-- The nearest of all rows of a space that fulfil the filters.
+(SELECT * FROM search_rows_{space} WHERE {where}
  ORDER BY embedding <#> %(vector)s::vector LIMIT %(limit)s)
 """
 
