@@ -21,6 +21,7 @@ from dicom_node.errors import (
     ArchiveRefusedError,
     ArchiveUnavailableError,
     DatabaseUnavailableError,
+    InferenceUnavailableError,
     InputError,
     InstanceConflictError,
     M3BindError,
@@ -99,6 +100,12 @@ _TABLE: dict[type[M3BindError], tuple[int, str, str | None, Mapping[str, str]]] 
         503,
         "database-unavailable",
         "The database does not answer. Try again shortly; if it lasts, look into the node's log.",
+        _RETRY_SOON,
+    ),
+    InferenceUnavailableError: (
+        503,
+        "model-server-unavailable",
+        "The server that runs the encoders does not answer. Try again shortly.",
         _RETRY_SOON,
     ),
     ArchiveUnavailableError: (
