@@ -14,6 +14,7 @@ from datetime import date
 
 from dicom_node.errors import QuestionError
 from dicom_node.search.centres import Centres
+from dicom_node.search.coverage import Coverage
 from dicom_node.search.dates import Days
 from dicom_node.search.directions import Directions
 from dicom_node.search.draw import Draughtsman, Drawn
@@ -95,6 +96,7 @@ class Searcher:
         self._vocabulary = vocabulary
         self._terms: Phrases[Term] = terms_of(speaker.entries, vocabulary)
         self._centres = Centres(index, speaker.identity.digest)
+        self._coverage = Coverage(index, speaker.identity)
         directions = Directions(speaker, vocabulary.frames)
         self._draughtsman = Draughtsman(index, speaker, directions, self._centres)
         self._today = today
@@ -123,7 +125,7 @@ class Searcher:
             question=question,
             hits=self._with_regions(best),
             notes=notes_on(question, self._speaker, chosen),
-            not_covered=self._not_covered(),
+            not_covered=self._coverage.missing(),
         )
 
     def understand(self, request: Request) -> Question:
@@ -182,11 +184,6 @@ class Searcher:
             )
             for hit in hits
         )
-
-    def _not_covered(self) -> int:
-        current = self._speaker.identity
-        others = [c for c in self._index.coverage(current) if c.bundle.digest != current.digest]
-        return sum(c.studies for c in others)
 
 
 def _groups(question: Question, judged: Sequence[Judged]) -> list[list[Judged]]:

@@ -29,6 +29,8 @@ from dicom_node.search.statements import statements_of
 from dicom_node.search.terms import Term
 from dicom_node.search.vocabulary import Phrases, Vocabulary
 
+MOST_STATEMENTS = 12
+"""Each is embedded and ranked by itself, in each modality."""
 LONGEST = 1000
 """Characters; no question is longer, and what is longer is no question."""
 
@@ -56,6 +58,10 @@ def parse(text: str, vocabulary: Vocabulary, terms: Phrases[Term], today: date) 
             Reason.NOTHING_SAID,
             "The question says neither what shall be there nor what shall not (`rule out` says neither). "
             "Name a finding, e.g. `pneumonia` or `no pneumonia`.",
+        )
+    if sum(len(group.any_of) for group in groups) > MOST_STATEMENTS:
+        raise QuestionError(
+            Reason.TOO_LONG, f"A question has at most {MOST_STATEMENTS} statements. Ask for fewer findings."
         )
     _refuse_contradiction(groups)
     return Question(tuple(groups), wanted, tuple(undecided))

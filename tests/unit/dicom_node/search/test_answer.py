@@ -5,11 +5,12 @@ import pytest
 from dicom_node.errors import QuestionError
 from dicom_node.records import BundleIdentity, Presence
 from dicom_node.search.answer import Answer, Request, Searcher
+from dicom_node.search.coverage import KEPT_SECONDS, Coverage
 from dicom_node.search.dates import Days
 from dicom_node.search.question import Reason
 from dicom_node.search.service import AskedArchive
 from dicom_node.store.search_facts import BundleCoverage
-from tests.support.questions import TODAY, VOCABULARY, archive, speaker
+from tests.support.questions import BUNDLE, TODAY, VOCABULARY, archive, speaker
 from tests.support.search_index import IndexInMemory
 
 PNEUMONIA = "xray.pneumonia"
@@ -166,6 +167,16 @@ def test_a_code_names_its_modality_and_one_without_an_encoder_is_said(searcher: 
 def test_studies_of_another_bundle_are_counted(searcher: Searcher, index: IndexInMemory) -> None:
     index.elsewhere = (BundleCoverage(BundleIdentity("older", "0.1.0", "cd" * 32), 256, 12, 12, 0),)
     assert searcher.ask(Request("pneumonia")).not_covered == 12
+
+
+def test_they_are_counted_again_after_a_while(index: IndexInMemory) -> None:
+    now = [0.0]
+    coverage = Coverage(index, BUNDLE, lambda: now[0])
+    assert coverage.missing() == 0
+    index.elsewhere = (BundleCoverage(BundleIdentity("older", "0.1.0", "cd" * 32), 256, 12, 12, 0),)
+    assert coverage.missing() == 0
+    now[0] = KEPT_SECONDS
+    assert coverage.missing() == 12
 
 
 def test_an_empty_archive_answers_with_nothing() -> None:

@@ -65,6 +65,14 @@ def test_a_statement_keeps_the_words_round_its_finding() -> None:
     assert not statement.bare
 
 
+@pytest.mark.parametrize(
+    "text", ["latest x-rays with possible pneumonia", "how many patients have pneumonia?"]
+)
+def test_words_round_a_question_say_nothing(text: str) -> None:
+    (statement,) = understood(text).statements
+    assert (statement.text, statement.bare) == ("pneumonia", True)
+
+
 def test_findings_side_by_side_are_statements_of_their_own() -> None:
     assert told("acute pneumonia small effusion") == "+acute pneumonia, +small effusion"
 
@@ -134,6 +142,7 @@ def test_what_is_to_be_ruled_out_is_neither() -> None:
         ("pneumonia in 2023 since 2024", Reason.EMPTY_DATES),
         ("pneumonia since 2024-13", "unknown-date"),
         ("x" * (LONGEST + 1), Reason.TOO_LONG),
+        (", ".join(f"shadow{n}" for n in range(13)), Reason.TOO_LONG),
     ],
 )
 def test_what_cannot_be_answered_is_told_with_what_to_do(text: str, reason: str) -> None:
