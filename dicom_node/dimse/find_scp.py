@@ -240,6 +240,7 @@ class FindDesk:
                     association.dul.socket.close()
                 return False
             time.sleep(NAP)
+        time.sleep(2 * NAP)  # the turn of what came in
         return bool(association.is_established)
 
     def _note(self, detail: Mapping[str, Any], told: int, final: Answer) -> None:

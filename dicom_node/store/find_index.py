@@ -23,9 +23,14 @@ from dicom_node.store.find_sql import (
     FROM,
     INSTANCE_CONDITION,
     NAME_CONDITION,
+    READ_ALL,
+    READ_FIRST,
     SET_HEADER,
     UNREAD,
 )
+
+FEW_LEFT_OUT = frozenset({"from_date", "until_date", "modality_like", "modalities_in_study_like"})
+"""Conditions that leave a great part of an archive: rows are then best read in their order."""
 
 BATCH = 200
 """Rows that are fetched at once from the server's cursor: what an answer of any length takes of memory."""
@@ -74,6 +79,7 @@ class FindIndex:
         """
         statement, values = _statement(kind, narrowing, computed)
         with transaction(self._pool) as connection, connection.cursor(name="found") as cursor:
+            connection.execute(READ_ALL if any(name not in FEW_LEFT_OUT for name in values) else READ_FIRST)
             cursor.itersize = BATCH
             cursor.execute(statement, values)
             yield (_row(row, computed) for row in cursor)

@@ -48,6 +48,17 @@ SET_HEADER = """
 UPDATE instances SET header = %(image)s WHERE sop_instance_uid = %(sop_instance_uid)s
 """
 
+READ_ALL = """
+-- Plan for all rows: PostgreSQL takes it that a cursor is read for a tenth, and would go through the whole
+-- archive by date in search of one name.
+SET LOCAL cursor_tuple_fraction = 1
+"""
+
+READ_FIRST = """
+-- Plan for the first rows: whoever asks for all that there is shall see the newest at once.
+SET LOCAL cursor_tuple_fraction = 0.01
+"""
+
 FROM: Mapping[Rows, str] = MappingProxyType(
     {
         Rows.STUDIES_BY_PATIENT: """
