@@ -197,6 +197,7 @@ def test_openapi_tells_of_every_route_for_programs(client: httpx.Client) -> None
     document = client.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/health",
+        "/api/search",
         "/api/studies",
         "/api/studies/{uid}",
         "/api/studies/{uid}/findings",
