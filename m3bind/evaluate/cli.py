@@ -19,7 +19,7 @@ CacheOption = Annotated[Path, typer.Option("--cache", help="Folder for what is c
 DEFAULT_CACHE = Path("var/cache")
 ABLATION = Path("ablation")
 """Folder of `m3bind ablate` in a checkpoint."""
-BIND_STEPS, DISTIL_STEPS = 18, 22
+BIND_STEPS, DISTIL_STEPS = 30, 10
 """Of each row of an ablation: all rows within twelve minutes of the processor."""
 
 
