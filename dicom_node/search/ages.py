@@ -141,7 +141,7 @@ class _Reader:
                 return (Years(least=number.least) if more else Years(below=number.after)), end
         if number.unit is not None and (length := self._role("old", number.end)):
             return Years(number.least, number.after), number.end + length
-        if aged or (number.unit is not None and self._said_short(number)):
+        if aged or (number.unit is not None and (sure or self._said_short(number))):
             return Years(number.least, number.after), number.end
         return None
 

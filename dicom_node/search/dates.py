@@ -1,7 +1,7 @@
 """Dates in words: `last month`, `since 2024-01`, `in 2023`, `from March to May 2024`, `3 weeks ago`.
 
     days    := since|after|before|until POINT | between POINT and POINT | [from] POINT to POINT
-             | [in|on|...] POINT | [in the] SPAN
+             | in|on|from|... POINT [onwards] | POINT
     POINT   := today | yesterday | 2024-01-15 | 2024/01/15 | 20240115 | 2024-01 | 2024
              | [15] March [15] [2024] | Monday | NUMBER weeks ago | SPAN
     SPAN    := last month (the calendar's) | past month, last 3 months (counted back) | this month
@@ -102,7 +102,11 @@ class _Reader:
         found = self._point(at + length, named=length > 0)
         if found is None:
             return None
-        return self._until(*found) or found
+        days, end = found
+        onwards = self._role("onwards", end) if length else 0
+        if onwards and not (self._key(end + onwards) or " ")[0].isalnum():  # not "in 2024 on the left"
+            return Days(days.first, None), end + onwards
+        return self._until(days, end) or found
 
     def _until(self, days: Days, at: int) -> Found | None:
         """`days` as the beginning of a range that goes on at `at`."""
@@ -110,7 +114,10 @@ class _Reader:
         found = self._point(at + length, named=True) if length else None
         if found is None:
             return None
-        whole = Days(days.first, found[0].last)
+        first, last = days.first, found[0].last
+        if first is not None and last is not None and self._words.months.match(self._tokens, at - 1):
+            first = self._date(last.year, first.month, first.day, at - 1, at)  # "from March to May 2024"
+        whole = Days(first, last)
         if whole.empty:
             raise QuestionError(
                 "empty-dates",

@@ -35,6 +35,8 @@ from tests.support.questions import told, understood
         ("pneumonia w/o effusion", "+pneumonia, -effusion"),
         ("no pneumonia with effusion", "-pneumonia, +effusion"),
         ("not without effusion", "+effusion"),
+        ("not only pneumonia but also effusion", "+pneumonia, +effusion"),
+        ("pneumonia unlikely, effusion", "-pneumonia, +effusion"),
         ("lung cancer, no effusion; nodule", "+lung cancer, -effusion, +nodule"),
     ],
 )  # fmt: skip
