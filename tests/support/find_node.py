@@ -42,7 +42,7 @@ def finding_node(
     folder: Path,
     *,
     settings: FindSettings | None = None,
-    search: Callable[[], Asker | None] = lambda: None,
+    search: Callable[[Pool], Asker | None] = lambda _: None,
 ) -> Iterator[FindNode]:
     """A node without a worker inside the block. Its register has no thread: whoever asks waits for it."""
     url = databases.create()
@@ -52,7 +52,7 @@ def finding_node(
     store = StudyStore(pool, spool.root)
     index = FindIndex(pool, spool.root)
     intake = Intake(spool, store)
-    ports = FindPorts(index, Register(index).catch_up, search, lambda: "tiny 1")
+    ports = FindPorts(index, Register(index).catch_up, lambda: search(pool), lambda: "tiny 1")
     scp = ScpSettings(port=0, idle_seconds=20, find=settings or FindSettings())
     server = DicomServer(intake, scp, ports)
     try:
