@@ -9,7 +9,7 @@ probability, and by the example where there is one. What was drawn is then judge
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from dicom_node.errors import QuestionError
@@ -18,7 +18,7 @@ from dicom_node.search.coverage import Coverage
 from dicom_node.search.dates import Days
 from dicom_node.search.directions import Directions
 from dicom_node.search.draw import Draughtsman, Drawn
-from dicom_node.search.example import find_example
+from dicom_node.search.example import Seen, find_example, given_example
 from dicom_node.search.fields import read_range
 from dicom_node.search.filters import modalities_of, silent_traits, to_filters
 from dicom_node.search.notes import notes_on
@@ -27,7 +27,7 @@ from dicom_node.search.query import parse
 from dicom_node.search.question import Question, Reason
 from dicom_node.search.rank import Judged, answers, score
 from dicom_node.search.terms import Term, terms_of
-from dicom_node.search.vocabulary import Phrases, Vocabulary
+from dicom_node.search.vocabulary import Phrases, Vocabulary, Years
 from dicom_node.store.search_facts import Candidate, Filters, Level, Region
 
 MOST = 200
@@ -45,9 +45,21 @@ class Request:
     modalities: tuple[str, ...] = ()
     """Ids of the bundle or DICOM codes."""
     days: Days | None = None
+    sexes: tuple[str, ...] = ()
+    """`M`, `F`, `O` as in (0010,0040)."""
+    years: Years | None = None
     similar_to: str | None = None
     """Study or Series Instance UID."""
+    seen: tuple[Seen, ...] = field(default=(), compare=False)
+    """An example that is not in the archive, instead of `similar_to`."""
     limit: int = 20
+
+    @property
+    def says_something(self) -> bool:
+        """Whether anything but the words says what is asked."""
+        return bool(
+            self.modalities or self.days or self.sexes or self.years or self.similar_to or self.seen
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,7 @@ class Searcher:
         DatabaseUnavailableError, InferenceError.
         """
         question = self.understand(request)
-        example = None
+        example = given_example(self._centres, request.seen) if request.seen else None
         if request.similar_to is not None:
             example = find_example(self._index, self._centres, self._speaker, request.similar_to)
         chosen = modalities_of(question, self._speaker)
@@ -131,7 +143,7 @@ class Searcher:
     def understand(self, request: Request) -> Question:
         """The question alone, with what the door's own fields add. Raises QuestionError."""
         question = Question()
-        if request.text.strip() or not (request.similar_to or request.modalities or request.days):
+        if request.text.strip() or not request.says_something:
             question = parse(request.text, self._vocabulary, self._terms, self._today())
         wanted = question.wanted
         days = wanted.days
@@ -142,6 +154,10 @@ class Searcher:
         ids, codes = self._named(request.modalities)
         if ids or codes:
             wanted = replace(wanted, modalities=ids, codes=codes)
+        if request.sexes:
+            wanted = replace(wanted, sexes=request.sexes)
+        if request.years is not None:
+            wanted = replace(wanted, years=request.years)
         return replace(question, wanted=replace(wanted, days=days))
 
     def days(self, text: str) -> Days:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,11 +22,31 @@ MOST_VIEWS = 100
 class Example:
     """What answers shall be like."""
 
-    study_uid: str
+    study_uid: str | None
+    """None: it is not in the archive."""
     modalities: tuple[str, ...]
     towards: Floats
     """(D,) unit norm: from the centre of its modality to the example. From the centre of another modality it
     points to what is alike there, as all modalities share one space."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """One view of an object that is not in the archive, as the encoder sees it."""
+
+    modality: str
+    vector: Floats
+    """(D,) unit norm."""
+
+
+def given_example(centres: Centres, seen: Sequence[Seen]) -> Example:
+    """The views of one study that the archive does not hold; at least one."""
+    away = [_from_centre(centres, view.modality, view.vector, 0) for view in seen]
+    return Example(
+        study_uid=None,
+        modalities=tuple(dict.fromkeys(view.modality for view in seen)),
+        towards=unit(np.mean(away, axis=0, dtype=np.float32)),
+    )
 
 
 def find_example(index: Index, centres: Centres, speaker: Speaker, uid: str) -> Example:
@@ -62,8 +83,12 @@ def _away(index: Index, centres: Centres, speaker: Speaker, row: Candidate) -> F
     """(D,) unit norm: the series' mean, from the centre of its modality."""
     digest = speaker.identity.digest
     vectors = index.vectors_of(digest, Level.SERIES, study_uid=row.study_uid, series_uid=row.series_uid)
-    mean = vectors.mean(axis=0)
-    centre = centres.of(row.modality or "")
+    return _from_centre(centres, row.modality or "", vectors.mean(axis=0), len(vectors))
+
+
+def _from_centre(centres: Centres, modality: str, vector: Floats, own: int) -> Floats:
+    """(D,) unit norm; `own` rows of the modality are those of the example itself."""
+    centre = centres.of(modality)
     # A single study is its own centre: then its own direction is all that is known.
-    away = mean - centre.mean if len(centre.rows) > len(vectors) else mean
+    away = vector - centre.mean if len(centre.rows) > own else vector
     return unit(np.asarray(away, dtype=np.float32))
