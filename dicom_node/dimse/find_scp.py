@@ -260,7 +260,7 @@ def _called(event: Event) -> str:
 
 
 def _in_short(asked: Asked) -> dict[str, Any]:
-    keywords = sorted(KEYS[tag].keyword for tag in asked.query.tests)
+    keywords = sorted(KEYS[tag].keyword for tag in asked.query.matchers)
     words = {} if asked.semantic is None else {"words": True}
     return {"root": asked.root.value, "level": asked.query.level.name, "keys": keywords, **words}
 

@@ -118,7 +118,7 @@ def request_of(semantic: Semantic, query: Query, limit: int) -> Request:
 
 
 def _days(query: Query) -> Days | None:
-    if query.zone is not None or STUDY_DATE not in query.tests:
+    if query.zone is not None or STUDY_DATE not in query.matchers:
         return None
     wanted = range_of(" ".join(texts(query.keys[STUDY_DATE])), "DA")
     if wanted is None:

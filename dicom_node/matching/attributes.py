@@ -110,7 +110,9 @@ def _raw_text(element: RawDataElement | DataElement | None) -> str:
     value = None if element is None else element.value
     if isinstance(value, bytes):
         return value.decode("ascii", "replace").rstrip("\0 ")
-    return "\\".join(value) if isinstance(value, list | tuple) else str(value or "")
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "\\".join(map(str, value))
+    return str(value or "")
 
 
 def _decoded(element: DataElement, vr: str) -> list[Any]:

@@ -53,7 +53,7 @@ def like_of(key: str) -> str:
 def narrowing_of(query: Query) -> Narrowing:
     """What SQL shall look at."""
     given: dict[str, Any] = {}
-    for tag in query.tests:
+    for tag in query.matchers:
         values = [value for value in texts(query.keys[tag]) if value]
         if not values or '""' in values:
             continue
@@ -76,7 +76,7 @@ def _dates(query: Query) -> dict[str, Any]:
     joined = {date: wanted for date, _, wanted in query.together}
     if STUDY_DATE in joined:
         wanted = joined[STUDY_DATE]
-    elif STUDY_DATE in query.tests and len(texts(query.keys[STUDY_DATE])) == 1:
+    elif STUDY_DATE in query.matchers and len(texts(query.keys[STUDY_DATE])) == 1:
         told = range_of(texts(query.keys[STUDY_DATE])[0], "DA")
         if told is None:
             return {}

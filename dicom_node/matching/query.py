@@ -17,7 +17,7 @@ from dicom_node.errors import QuestionError
 from dicom_node.matching.attributes import Attributes, texts
 from dicom_node.matching.keys import ABOUT_THE_ANSWER, KEYS, QUERY_LEVEL, TIMEZONE, UNIQUE, Level, tag_of
 from dicom_node.matching.times import Stretch, date_of, offset_of, range_of, stretch_of, time_of
-from dicom_node.matching.values import Entry, Rules, Test, UnfitKeyError, is_universal, shown, test_of
+from dicom_node.matching.values import Entry, Matcher, Rules, UnfitKeyError, is_universal, matcher_of, shown
 
 PAIRS: tuple[tuple[str, str], ...] = tuple(
     (tag_of(f"{what}Date"), tag_of(f"{what}Time"))
@@ -53,7 +53,7 @@ class Query:
     level: Level
     keys: Attributes
     """As they were sent, those that are supported: an answer holds them all."""
-    tests: Mapping[str, Test]
+    matchers: Mapping[str, Matcher]
     """By tag; a key without one lets everything through."""
     together: tuple[tuple[str, str, Stretch], ...]
     """Date and time that are one range."""
@@ -65,7 +65,7 @@ class Query:
     def fulfilled_by(self, attributes: Mapping[str, Entry]) -> bool:
         """Whether an entity is a match."""
         held = attributes if self.zone is None else in_zone(attributes, self.zone)
-        return all(test(held.get(tag)) for tag, test in self.tests.items()) and all(
+        return all(fits(held.get(tag)) for tag, fits in self.matchers.items()) and all(
             _falls_into(held, date, time, wanted) for date, time, wanted in self.together
         )
 
@@ -104,12 +104,12 @@ def read_query(attributes: Attributes, level: Level, root: Root, rules: Rules) -
     zone = offset_of(" ".join(texts(keys.get(TIMEZONE)))) if rules.timezone_adjusted else None
     together = _together(keys, rules)
     apart = {TIMEZONE, *(tag for date, time, _ in together for tag in (date, time))}
-    tests = {}
+    matchers = {}
     for tag, entry in keys.items():
-        test = None if tag in apart else _test(tag, entry, rules, zone)
-        if test is not None:
-            tests[tag] = test
-    return Query(level, keys, tests, together, tuple(sorted(asked.keys() - keys.keys())), zone)
+        matcher = None if tag in apart else _matcher(tag, entry, rules, zone)
+        if matcher is not None:
+            matchers[tag] = matcher
+    return Query(level, keys, matchers, together, tuple(sorted(asked.keys() - keys.keys())), zone)
 
 
 def _require_one_value(attributes: Attributes, upper: Level, level: Level) -> None:
@@ -119,9 +119,9 @@ def _require_one_value(attributes: Attributes, upper: Level, level: Level) -> No
         raise QuestionError(Reason.NO_UNIQUE_KEY, f"{key.keyword} must hold one value at level {level.name}")
 
 
-def _test(tag: str, entry: Entry, rules: Rules, zone: timezone | None) -> Test | None:
+def _matcher(tag: str, entry: Entry, rules: Rules, zone: timezone | None) -> Matcher | None:
     try:
-        return test_of(entry, rules, zone or UTC)
+        return matcher_of(entry, rules, zone or UTC)
     except UnfitKeyError as error:
         raise QuestionError(Reason.UNFIT_KEY, f"{KEYS[tag].keyword}: its value cannot be read") from error
 

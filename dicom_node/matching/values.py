@@ -28,7 +28,7 @@ from dicom_node.matching.attributes import BINARY, PN_GROUPS, Attributes, as_tex
 from dicom_node.matching.times import range_of, stretch_of
 
 Entry = Mapping[str, Any]
-Test = Callable[[Entry | None], bool]
+Matcher = Callable[[Entry | None], bool]
 """Of an entity's attribute, None where it has none."""
 
 WILD = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT", "AS"})
@@ -74,7 +74,7 @@ def is_universal(entry: Entry, rules: Rules = PLAIN) -> bool:
     return not any(values) or (len(values) == 1 and set(values[0]) == {"*"} and entry["vr"] not in BINARY)
 
 
-def test_of(entry: Entry, rules: Rules, zone: timezone) -> Test | None:
+def matcher_of(entry: Entry, rules: Rules, zone: timezone) -> Matcher | None:
     """What a key asks of an entity's attribute; None for universal matching. `zone` is that of a DT
     without an offset.
 
@@ -94,19 +94,19 @@ def test_of(entry: Entry, rules: Rules, zone: timezone) -> Test | None:
         values = ["\\".join(values)] if vr in WILD else values
     if len(values) > 1 and vr not in WILD | {"UI"} and not rules.multiple_values:
         raise UnfitKeyError
-    tests = [single(value) for value in values if value]
+    matchers = [single(value) for value in values if value]
 
-    def test(held: Entry | None) -> bool:
+    def fits(held: Entry | None) -> bool:
         there = texts(held)
-        return any(one(value) for value in there for one in tests)
+        return any(one(value) for value in there for one in matchers)
 
-    return test
-
-
-OneTest = Callable[[str], bool]
+    return fits
 
 
-def _plain(key: str) -> OneTest:
+OneMatcher = Callable[[str], bool]
+
+
+def _plain(key: str) -> OneMatcher:
     if "*" not in key and "?" not in key:
         return lambda value: value == key
     pattern = re.compile(pattern_of(key), re.DOTALL)
@@ -122,46 +122,46 @@ def pattern_of(key: str) -> str:
     )
 
 
-def _uid(key: str) -> OneTest:
+def _uid(key: str) -> OneMatcher:
     return lambda value: value == key
 
 
-def _number(key: str) -> OneTest:
+def _number(key: str) -> OneMatcher:
     try:
         wanted = float(key)
     except ValueError as error:
         raise UnfitKeyError from error
 
-    def test(value: str) -> bool:
+    def fits(value: str) -> bool:
         try:
             return float(value) == wanted
         except ValueError:
             return False
 
-    return test
+    return fits
 
 
-def _range(vr: str, zone: timezone) -> Callable[[str], OneTest]:
-    def of(key: str) -> OneTest:
+def _range(vr: str, zone: timezone) -> Callable[[str], OneMatcher]:
+    def of(key: str) -> OneMatcher:
         wanted = range_of(key, vr, zone)
         if wanted is None:
             raise UnfitKeyError
 
-        def test(value: str) -> bool:
+        def fits(value: str) -> bool:
             held = stretch_of(value, vr, zone)
             return held is not None and wanted.meets(held)
 
-        return test
+        return fits
 
     return of
 
 
-def _person(key: str) -> OneTest:
+def _person(key: str) -> OneMatcher:
     """Each component group of the key is looked for among the same groups of the name; a key with a single
     group in any of them, since devices put them where they like."""
     patterns = [_group(group) if group else None for group in fold(key).split("=")]
 
-    def test(value: str) -> bool:
+    def fits(value: str) -> bool:
         held = fold(value).split("=")
         if len(patterns) == 1:
             only = patterns[0]
@@ -171,7 +171,7 @@ def _person(key: str) -> OneTest:
             p is None or p.fullmatch(group) is not None for p, group in zip(patterns, told, strict=False)
         )
 
-    return test
+    return fits
 
 
 def name_keys(group: str) -> list[str]:
@@ -185,24 +185,24 @@ def _group(group: str) -> re.Pattern[str]:
     return re.compile("|".join(pattern_of(key) for key in name_keys(group)), re.DOTALL)
 
 
-_SINGLE: Mapping[str, Callable[[str], OneTest]] = {
+_SINGLE: Mapping[str, Callable[[str], OneMatcher]] = {
     "UI": _uid,
     "PN": _person,
     **dict.fromkeys(("DS", "IS", *BINARY), _number),
 }
 
 
-def _sequence(entry: Entry, rules: Rules, zone: timezone) -> Test:
+def _sequence(entry: Entry, rules: Rules, zone: timezone) -> Matcher:
     items = entry.get("Value", [])
     if len(items) != 1:
         raise UnfitKeyError  # PS3.4 section C.2.2.2.6: one item
-    tests = [(tag, test_of(nested, rules, zone)) for tag, nested in items[0].items()]
+    matchers = [(tag, matcher_of(nested, rules, zone)) for tag, nested in items[0].items()]
 
-    def test(held: Entry | None) -> bool:
+    def fits(held: Entry | None) -> bool:
         told: list[Attributes] = [] if held is None else held.get("Value", [])
-        return any(all(one is None or one(item.get(tag)) for tag, one in tests) for item in told)
+        return any(all(one is None or one(item.get(tag)) for tag, one in matchers) for item in told)
 
-    return test
+    return fits
 
 
 def shown(entry: Entry, wanted: Entry) -> dict[str, Any]:
