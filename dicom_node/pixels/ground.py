@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -176,6 +178,14 @@ def text(ds: Dataset, keyword: str) -> str:
     """A single string, trimmed; empty where missing or several."""
     found = value(ds, keyword)
     return found.strip() if isinstance(found, str) else ""
+
+
+def in_capitals(said: str) -> str:
+    """Capitals without accents: what devices write in free words is compared so (`Tórax`, `TORAX`)."""
+    with suppress(UnicodeError):  # UTF-8 in a CS, of which pydicom makes Latin-1 whatever the character set
+        said = said.encode("latin-1").decode("utf-8")
+    apart = unicodedata.normalize("NFKD", said.upper())
+    return unicodedata.normalize("NFC", "".join(c for c in apart if not unicodedata.combining(c)))
 
 
 def texts(ds: Dataset, keyword: str) -> tuple[str, ...]:

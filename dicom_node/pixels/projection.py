@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from pydicom import Dataset
 
-from dicom_node.pixels.ground import first_item, text, texts
+from dicom_node.pixels.ground import first_item, in_capitals, text, texts
 
 
 class Kind(StrEnum):
@@ -34,17 +35,27 @@ class Projection:
 
 
 _WORDS: Mapping[str, Kind] = {
-    **dict.fromkeys(("AP", "PA", "FRONTAL", "LLD", "RLD", "DECUB", "DECUBITUS"), Kind.FRONTAL),
+    **dict.fromkeys(("AP", "PA", "FRONTAL", "FRONTALE", "FACE", "FRENTE", "LLD", "RLD"), Kind.FRONTAL),
+    **dict.fromkeys(("POSTERO", "ANTERO", "DORSOVENTRAL", "VENTRODORSAL"), Kind.FRONTAL),
     **dict.fromkeys(
-        ("LL", "RL", "LLO", "RLO", "LATERAL", "LAT", "LLAT", "RLAT", "LATERALE", "PROFIL", "PROFILE"),
+        (f"{way}{end}" for way in ("POSTEROANTERIOR", "ANTEROPOSTERIOR") for end in ("", "E")), Kind.FRONTAL
+    ),
+    **dict.fromkeys(
+        ("LL", "RL", "LLO", "RLO", "LATERAL", "LAT", "LLAT", "RLAT", "LATERALE", "LATERAAL", "PROFIL"),
         Kind.LATERAL,
     ),
-    **dict.fromkeys(("SEITL", "SEITLICH"), Kind.LATERAL),
+    **dict.fromkeys(("PERFIL", "PROFILO", "SEITL", "SEITLICH"), Kind.LATERAL),
     **dict.fromkeys(("OBLIQUE", "OBL", "LAO", "RAO", "LPO", "RPO"), Kind.OBLIQUE),
 }
 """The defined terms of View Position (PS3.3 C.8.1.1) and what devices and technicians write instead."""
-_LYING = frozenset({"LLD", "RLD", "DECUB", "DECUBITUS"})
-"""A decubitus (left, right, "lateral") is a frontal view of a patient who lies on the side."""
+_LYING = ("LLD", "RLD", "DECUB")
+"""A decubitus (left, right, "lateral") is a frontal view of a patient who lies on the side, in all languages
+that have the word."""
+_AND = frozenset({"AND", "UND", "ET", "Y", "E", "OG", "OCH", "+", "&"})
+"""What joins views: a description with it names those of the study ("Thorax d.v. und seitlich"), in words of
+which we may know the one for lateral only."""
+_ACROSS = re.compile(r"\b(A *[-/.]? *P|P *[-/.]? *A)\b")
+"""AP and PA, as they are written: P.A., A-P, a/p."""
 _TERMS = frozenset({"PA", "AP", "LL", "RL"})
 
 _LATERAL_CODES = "399067008 399352003 399260004 260427002 30730003 R-102CD R-10228 R-10224 R-40783 G-A145"
@@ -98,7 +109,7 @@ def _told(header: Dataset) -> Iterator[tuple[Kind, str, str]]:
         code = _CODES.get(text(view, "CodeValue"))
         if code is not None:
             yield *code, "View Code Sequence"
-    described = (_in_words(text(header, keyword)) for keyword in _DESCRIPTIONS)
+    described = (_in_description(text(header, keyword)) for keyword in _DESCRIPTIONS)
     words = next((found for found in described if found is not None), None)
     if words is not None:
         yield *words, "its description"
@@ -108,13 +119,21 @@ def _told(header: Dataset) -> Iterator[tuple[Kind, str, str]]:
         yield kind, kind.upper(), "Patient Orientation"
 
 
+def _in_description(said: str) -> tuple[Kind, str] | None:
+    """As `_in_words`, of free text; none but a frontal view where several are named, known to us or not."""
+    found = _in_words(said)
+    several = not _AND.isdisjoint(re.findall(r"\w+|[+&]", in_capitals(said)))
+    return None if several and found is not None and found[0] is not Kind.FRONTAL else found
+
+
 def _in_words(said: str) -> tuple[Kind, str] | None:
     """Kind and position by the words of a text; None where they tell none, or both frontal and lateral."""
-    plain = "".join(c if c.isalnum() else " " for c in said.upper().replace(".", ""))
-    words = [word for word in plain.split() if word in _WORDS]
-    kinds = {_WORDS[word] for word in words}
-    if _LYING & set(words):
+    joined = _ACROSS.sub(lambda across: re.sub(r"\W", "", across[0]), in_capitals(said))
+    plain = "".join(c if c.isalnum() else " " for c in joined.replace(".", "")).split()
+    if any(word.startswith(_LYING) for word in plain):
         return Kind.FRONTAL, Kind.FRONTAL.upper()
+    words = [word for word in plain if word in _WORDS]
+    kinds = {_WORDS[word] for word in words}
     if not kinds or kinds >= {Kind.FRONTAL, Kind.LATERAL}:
         return None
     # "AP oblique" is an oblique view; "left lateral oblique" is called a lateral one.

@@ -33,7 +33,7 @@ from pydicom.uid import (
     XRayRadiofluoroscopicImageStorage,
 )
 
-from dicom_node.pixels.ground import items, text, texts
+from dicom_node.pixels.ground import in_capitals, items, text, texts
 from dicom_node.records import CT, XRAY
 
 ReaderName = Literal["radiograph", "ct", "retina", "ecg", "slide"]
@@ -47,15 +47,34 @@ CHEST_WORDS = (
     "THORA",
     "TORAX",
     "TORAC",
+    "TORAKS",
     "LUNG",
     "PULM",
     "MEDIASTIN",
     "BRUST",
+    "BORST",
+    "BROST",
     "POUMON",
+    "POLMON",
+    "PECHO",
+    "PEITO",
+    "PETTO",
+    "PIERSIOW",
+    "PLUC",
+    "HRUDN",
+    "MELLKAS",
+    "AKCIGER",
+    "GOGUS",
+    "KEUHKO",
+    "RINTAKEH",
+    "ГРУД",
+    "ЛЕГК",
     "TRUNK",
     "BODY",
     "胸",
+    "흉",
 )
+"""Of Body Part Examined, without accents."""
 BODY_PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType({XRAY: CHEST_WORDS, CT: CHEST_WORDS})
 """By modality id of format v1: what Body Part Examined (0018,0015) contains where it is told at all. Its
 terms are defined (PS3.16 annex L: CHEST, CHESTABDOMEN, NECKCHEST ...), but devices write their own words. An
@@ -191,7 +210,7 @@ READ_CLASSES = frozenset(uid for rule in RULES for uid in rule.classes)
 def shows(header: Dataset, anatomy: Literal["eye", "chest"]) -> bool:
     """Whether the object says, in a coded or defined term, that it shows an eye, or the chest."""
     codes = {text(item, "CodeValue") for item in items(header, "AnatomicRegionSequence")}
-    part = text(header, "BodyPartExamined").upper()
+    part = in_capitals(text(header, "BodyPartExamined"))
     if anatomy == "eye":
         return part in ("EYE", "RETINA") or bool(codes & EYE)
     return any(word in part for word in CHEST_WORDS) or bool(codes & CHEST)

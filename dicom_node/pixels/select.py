@@ -13,7 +13,7 @@ from dicom_node.errors import InputError, UnsupportedObjectError
 from dicom_node.pixels import ct, ecg, radiograph, retina, slide
 from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here
 from dicom_node.pixels.demand import least_side
-from dicom_node.pixels.ground import Loaded, Task, load_header, skipped, text
+from dicom_node.pixels.ground import Loaded, Task, in_capitals, load_header, skipped, text
 from dicom_node.pixels.ops import compile_operations
 from dicom_node.pixels.quiet import quiet
 from dicom_node.pixels.recording import load_recording
@@ -103,7 +103,7 @@ def _of_body_part(objects: Sequence[Loaded], modality: str) -> tuple[list[Loaded
 
 def _check_body_part(header: Dataset, modality: str, stems: Sequence[str] | None) -> None:
     """Raises UnsupportedObjectError (`body-part`) for another body part than the encoder was made for."""
-    told = "" if stems is None else text(header, "BodyPartExamined").upper()
+    told = "" if stems is None else in_capitals(text(header, "BodyPartExamined"))
     if told and not any(stem in told for stem in stems or ()):
         raise UnsupportedObjectError(
             "body-part",

@@ -76,6 +76,39 @@ def test_descriptions_where_nothing_else_tells(name: str, said: str, kind: Kind)
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        "Thorax face/profil",
+        "TORAX POSTEROANTERIOR Y LATERAL",
+        "TÓRAX FRENTE Y PERFIL",
+        "Torace frontale e laterale",
+        "Thorax d.v. und seitlich",
+        "Chest A-P / LAT",
+        "Thorax en deux incidences & profil",
+        "CHEST ROUTINE PROFILE",
+    ],
+)
+def test_a_description_of_several_views_refuses_none(said: str) -> None:
+    for name in ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription"):
+        assert projection(told(**{name: said})).kind is None
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Tórax en decúbito lateral", Kind.FRONTAL),
+        ("Thorax P-A", Kind.FRONTAL),
+        ("thorax a/p liggend", Kind.FRONTAL),
+        ("Tórax anteroposterior", Kind.FRONTAL),
+        ("Tórax perfil", Kind.LATERAL),
+        ("thorax lateraal", Kind.LATERAL),
+    ],
+)
+def test_descriptions_of_other_languages(said: str, kind: Kind) -> None:
+    assert projection(told(SeriesDescription=said)).kind is kind
+
+
+@pytest.mark.parametrize(
     ("orientation", "kind"),
     [
         (["L", "F"], Kind.FRONTAL),

@@ -145,6 +145,19 @@ def test_a_chest_or_no_word_of_the_body_part_is_read(tmp_path: Path, part: str |
     assert len(read_study([save(film, tmp_path)], ALL).views) == 1
 
 
+@pytest.mark.parametrize("part", ["TÓRAX", "Toraks", "piersiowa", "Göğüs", "Грудная", "胸部"])
+def test_a_chest_in_other_languages_is_read(tmp_path: Path, part: str) -> None:
+    written = [part.encode("utf-8")] + ([part.encode("latin-1")] if part == "TÓRAX" else [])
+    for said in written:
+        film = radiograph(GREY)
+        film.SpecificCharacterSet = "ISO_IR 192"
+        said += b" " * (len(said) % 2)
+        film.BodyPartExamined = "X" * len(said)  # a CS has no such letters, but devices write them
+        instance = save(film, tmp_path)
+        instance.path.write_bytes(instance.path.read_bytes().replace(b"X" * len(said), said))
+        assert len(read_study([instance], ALL).views) == 1
+
+
 def test_a_modality_that_format_v1_does_not_know_has_no_body_part(tmp_path: Path) -> None:
     film = radiograph(GREY)
     film.BodyPartExamined = "FOOT"
