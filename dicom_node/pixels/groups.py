@@ -177,6 +177,8 @@ def raw_value(loaded: Loaded, keyword: str) -> tuple[bytes, bool] | None:
         return None
     data = element.value
     if data is None and loaded.instance.transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
+        if element.value_tell + element.length > loaded.instance.path.stat().st_size:
+            return None  # memory is taken for what is asked for, whatever is there
         with loaded.instance.path.open("rb") as file:
             file.seek(element.value_tell)
             data = file.read(element.length)

@@ -115,6 +115,8 @@ def _group(file: BinaryIO, size: int, implicit: bool, little: bool) -> Multiplex
     data: object = item.get_item(_DATA, keep_deferred=True)
     if isinstance(data, RawDataElement):
         del item[_DATA]
+        if data.length == _UNDEFINED:  # heads of fragments are no samples
+            return Multiplex(item, None, 0)
         return Multiplex(item, data.value_tell, data.length)
     return Multiplex(item, None, 0)
 

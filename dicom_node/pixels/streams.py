@@ -34,6 +34,8 @@ _START, _SIZES = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _NO_FRAME = frozenset((0xC4, 0xC8, 0xCC))
 """Markers between C0 and CF that are no start of frame: DHT, JPG, DAC (ISO 10918-1 table B.1)."""
 _JPEG_LS = 0xF7
+_UNDEFINED = 0xFFFFFFFF
+"""The length of encapsulated Pixel Data (PS3.5 A.4)."""
 HEAD = 1 << 16
 """Bytes in which a stream tells its size, as a rule; frames that are no larger are read at once."""
 MAX_PARTS = 256
@@ -112,6 +114,8 @@ def native_frames(loaded: Loaded, indices: Sequence[int]) -> Iterator[NDArray[An
     start, length = _value_at(loaded, loaded.pixels_at)
     if start is None:
         return None
+    if length == _UNDEFINED:  # fragments, whatever the transfer syntax says: their heads are no pixels
+        raise UnreadableObjectError("broken-pixels", "Its pixel data are compressed, though it says not.")
     if length < math.prod(shape) * kind.itemsize * count(header, "NumberOfFrames", default=1):
         raise UnreadableObjectError("broken-pixels", "Its pixel data are shorter than it says.")
     words = _at_offsets(loaded, indices, start, kind, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dicom_node.errors import UnreadableObjectError
 from dicom_node.pixels import groups
 from dicom_node.pixels.ground import load_header
 from dicom_node.pixels.groups import FrameFacts, frame_facts
+from dicom_node.pixels.headers import read_instance
 from tests.support.pixel_objects import enhanced_ct, save
 
 PLACES = (0, 2.5, -5)
@@ -101,6 +103,20 @@ def test_an_odd_number_is_told_as_ever(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(UnreadableObjectError) as caught:
         read(ds, tmp_path, monkeypatch)
     assert caught.value.reason == "bad-attribute"
+
+
+def test_a_length_beyond_the_file_takes_no_memory(tmp_path: Path) -> None:
+    path = save(enhanced_ct(PLACES), tmp_path).path
+    content = bytearray(path.read_bytes())
+    at = content.index(b"\x00\x52\x30\x92SQ") + 8
+    content[at : at + 4] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(content)
+    loaded = load_header(read_instance(path))
+    tracemalloc.start()
+    assert groups.raw_value(loaded, "PerFrameFunctionalGroupsSequence") is None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_none_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,18 @@ def test_what_follows_short_pixel_data_is_no_pixel(tmp_path: Path, syntax: str) 
     assert caught.value.reason == "broken-pixels"
 
 
+def test_fragments_under_an_uncompressed_syntax_are_no_pixels(tmp_path: Path) -> None:
+    ds = radiograph(np.arange(4096, dtype=np.uint16).reshape(64, 64))
+    ds.PixelData = encapsulate([ds.PixelData])  # as long as the frame: read as pixels, all would be shifted
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+    ds.file_meta.TransferSyntaxUID = RLELossless
+    path = save(ds, tmp_path).path
+    path.write_bytes(path.read_bytes().replace(RLELossless.encode(), ExplicitVRLittleEndian.encode()))
+    with pytest.raises(UnreadableObjectError, match="compressed, though it says not"):
+        read_frame(load_header(read_instance(path)))
+
+
 def test_a_deflated_bomb_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
     ds = radiograph(np.zeros((64, 64), dtype=np.uint8))
     ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian

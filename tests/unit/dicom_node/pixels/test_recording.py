@@ -18,6 +18,7 @@ from pydicom.uid import (
 )
 
 from dicom_node.pixels.ecg import MEASURED
+from dicom_node.pixels.headers import read_instance
 from dicom_node.pixels.recording import load_recording, multiplex_groups, opened
 from dicom_node.pixels.select import read_study
 from dicom_node.records import Instance, StudyRead
@@ -164,6 +165,22 @@ def test_a_cut_file_is_refused(tmp_path: Path) -> None:
     assert {entry.reason for entry in read(instance).skipped} == {"broken-waveform"}
     instance.path.write_bytes(content[:600])
     assert read(instance).views == ()
+
+
+def test_heads_of_fragments_are_no_samples(tmp_path: Path) -> None:
+    ds = holter(12)
+    (item,) = ds.WaveformSequence
+    data = bytes(item.WaveformData)
+    ds["WaveformSequence"].is_undefined_length = True
+    item.is_undefined_length_sequence_item = True
+    path = save(ds, tmp_path).path
+    content = path.read_bytes()
+    at = content.rindex(data)
+    heads = b"\xfe\xff\x00\xe0" + len(data).to_bytes(4, "little")  # eight bytes: four channels of shift
+    end = b"\xfe\xff\xdd\xe0\0\0\0\0"
+    path.write_bytes(content[: at - 4] + b"\xff" * 4 + heads + data + end + content[at + len(data) :])
+    (left,) = read(read_instance(path)).skipped
+    assert left.reason == "no-waveform"
 
 
 def test_a_holter_of_three_leads_is_refused(tmp_path: Path) -> None:
