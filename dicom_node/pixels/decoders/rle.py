@@ -36,7 +36,9 @@ class Rle:
         if planes is None:
             flat = decode_frame(coded.data, coded.rows * coded.columns, coded.bits_allocated, "<")
             kind = np.dtype(f"<u{coded.bits_allocated // 8}")
-            return as_stored(np.frombuffer(flat, dtype=kind).reshape(coded.rows, coded.columns), coded)
+            words = np.frombuffer(flat, dtype=kind).reshape(coded.rows, coded.columns)
+            return as_stored(words & kind.type((1 << coded.bits_stored) - 1), coded)
+        _cut(planes, coded.bits_stored)
         if halvings and not coded.signed:
             smaller = _means(planes, halvings)
             if smaller is not None:
@@ -72,6 +74,15 @@ def _planes(coded: Coded) -> Planes | None:
             return None
         planes.append(plane.reshape(coded.rows, coded.columns))
     return planes
+
+
+def _cut(planes: Planes, stored: int) -> None:
+    """Clear what lies above the stored bits, such as an overlay of old: it is no part of the value (PS3.5
+    8.1.1)."""
+    for place, plane in enumerate(reversed(planes)):
+        kept = ((1 << stored) - 1) >> (8 * place) & 0xFF
+        if kept != 0xFF:
+            np.bitwise_and(plane, np.uint8(kept), out=plane)
 
 
 def _means(planes: Planes, halvings: int) -> Pixels | None:

@@ -57,6 +57,19 @@ def test_smaller_frames_are_means_of_whole_ones(kind: type, shape: tuple[int, in
     np.testing.assert_array_equal(small, shrink(pixels, halvings))
 
 
+@pytest.mark.parametrize(("kind", "bits"), [(np.uint16, 12), (np.uint16, 7), (np.uint8, 6)])
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_lies_above_the_stored_bits_is_no_value(
+    monkeypatch: pytest.MonkeyPatch, kind: type, bits: int, packed: bool
+) -> None:
+    words = runs(kind, (64, 128))
+    values = words & kind((1 << bits) - 1)
+    if not packed:
+        monkeypatch.setattr(rle, "_planes", lambda _: None)
+    np.testing.assert_array_equal(decode(coded(words, bits), 0, contained=True), values)
+    np.testing.assert_array_equal(decode(coded(words, bits), 2, contained=True), shrink(values, 2))
+
+
 def test_signed_values_of_fewer_bits() -> None:
     words = np.array([[0x0FFF, 0x0001] * 8] * 4, dtype=np.uint16)
     frame = replace(coded(words, bits=12), signed=True)
