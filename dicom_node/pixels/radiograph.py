@@ -102,7 +102,7 @@ def display(
     with parsing("bad-lookup-table", "Its modality or VOI lookup table cannot be applied."):
         table = first_item(header, "VOILUTSequence")
         if table is not None:
-            return _through_table(header, table, stored), ()
+            return _through_table(header, table, stored)
         modality = np.asarray(apply_modality_lut(stored, header), dtype=np.float32)
     center, width = number(header, "WindowCenter"), number(header, "WindowWidth")
     if center is not None and width is not None and width > 0:
@@ -123,8 +123,9 @@ def _stretched(values: Floats, hidden: NDArray[np.bool_] | None) -> Floats:
     return np.clip(scaled, 0.0, 1.0, out=scaled)
 
 
-def _through_table(header: Dataset, table: Dataset, stored: NDArray[Any]) -> Floats:
-    """VOI LUT (PS3.3 C.11.2.1.1), scaled by the greatest entry of the table."""
+def _through_table(header: Dataset, table: Dataset, stored: NDArray[Any]) -> tuple[Floats, tuple[str, ...]]:
+    """VOI LUT (PS3.3 C.11.2.1.1), scaled by the greatest value of the bits that the table says it has; by its
+    greatest entry, which is told, where that needs other bits."""
     rescaled = apply_modality_lut(stored, header)
     if not np.issubdtype(rescaled.dtype, np.integer):
         rescaled = np.rint(rescaled).astype(np.int32)
@@ -133,7 +134,11 @@ def _through_table(header: Dataset, table: Dataset, stored: NDArray[Any]) -> Flo
         raise UnreadableObjectError("bad-lookup-table", "Its VOI lookup table has no descriptor.")
     first, entries = int(descriptor[1]), int(descriptor[0]) or 1 << 16
     greatest = max(1.0, float(np.max(apply_voi(np.arange(first, first + entries), header))))
-    return np.asarray(apply_voi(rescaled, header) / np.float32(greatest), dtype=np.float32)
+    top, notes = 2.0 ** min(descriptor[2], 16.0) - 1, list[str]()
+    if not top / 2 < greatest <= top:
+        top = greatest
+        notes.append("Its VOI lookup table was scaled by its greatest entry: its bits do not fit.")
+    return np.asarray(apply_voi(rescaled, header) / np.float32(top), dtype=np.float32), tuple(notes)
 
 
 def window(values: Floats, center: float, width: float, function: str) -> Floats:

@@ -46,7 +46,20 @@ def test_a_voi_table_follows_a_modality_table(tmp_path: Path) -> None:
     ds.ModalityLUTSequence = [modality]
     ds.VOILUTSequence = [table([60 * (1023 - v) for v in range(1024)])]
     values = run(tmp_path, ds).views[0].samples[0].values.ravel()
-    np.testing.assert_allclose(values, (1023 - 4 * RAMP.ravel().astype(float)) / 1023, atol=1e-5)
+    np.testing.assert_allclose(values, 60 * (1023 - 4 * RAMP.ravel().astype(float)) / 65535, atol=1e-5)
+
+
+@pytest.mark.parametrize(("greatest", "top", "told"), [(50000, 65535, False), (4095, 4095, True)])
+def test_a_voi_table_is_as_bright_as_its_bits_say(
+    tmp_path: Path, greatest: int, top: int, told: bool
+) -> None:
+    ds = radiograph(RAMP, bits=12)
+    ds.VOILUTSequence = [table([greatest * v // 255 for v in range(256)])]
+    (view,) = run(tmp_path, ds).views
+    np.testing.assert_allclose(
+        view.samples[0].values.ravel(), RAMP.ravel() * (greatest / 255) / top, atol=3e-4
+    )
+    assert any("its bits do not fit" in note for note in view.notes) is told
 
 
 def test_a_falling_slope_keeps_its_polarity_in_8_bits(tmp_path: Path) -> None:
