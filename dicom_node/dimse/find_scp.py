@@ -38,9 +38,11 @@ from dicom_node.dimse.find_semantic import (
     hits_that_match,
     request_of,
     semantic_of,
+    unread_keys,
     without_question,
 )
 from dicom_node.dimse.negotiation import rules_of
+from dicom_node.dimse.reception import IDENTIFIER_LIMIT
 from dicom_node.dimse.status import (
     CANCELLED,
     PENDING,
@@ -50,6 +52,7 @@ from dicom_node.dimse.status import (
     BusyError,
     find_answer_for,
     limit_reached,
+    still_reading,
 )
 from dicom_node.errors import DatabaseUnavailableError, InputError, M3BindError, describe, where
 from dicom_node.matching.attributes import character_sets, to_json
@@ -63,6 +66,8 @@ AT_ONCE = 4
 """Questions that are answered at once: each holds a connection to the database as long as its peer reads."""
 WAIT_SECONDS = 20.0
 """For one of them to end."""
+READ_SECONDS = 10.0
+"""For what has arrived to be read first. It takes longer where a large archive has just got its register."""
 QUEUED = 64
 """Messages that may wait to be sent. pynetdicom queues without end and reads nothing, no cancel either, while
 anything waits."""
@@ -122,11 +127,18 @@ class Cancel:
     def __init__(self, event: Event) -> None:
         self._event = event
         self._seen = False
+        self._deadline = time.monotonic() + READ_SECONDS
+        self.late = False
 
     def __call__(self) -> bool:
         """Whether it came by now."""
         self._seen = self._seen or bool(self._event.is_cancelled)
         return self._seen
+
+    def or_late(self) -> bool:
+        """Whether it came, or the time is over that anyone waits for headers to be read."""
+        self.late = self.late or time.monotonic() > self._deadline
+        return self.late or self()
 
 
 class FindDesk:
@@ -143,7 +155,7 @@ class FindDesk:
         calling = str(event.assoc.requestor.ae_title).strip()
         detail: dict[str, Any] = {"calling_ae": calling}
         told, final = 0, Answer(SUCCESS, "")
-        cancel = Cancel(event)
+        cancel, gone = Cancel(event), False
         try:
             asked = self._read(event)
             detail |= _in_short(asked)
@@ -157,8 +169,10 @@ class FindDesk:
                         break
                     yield status, answer
                     told += 1
-                    if not self._sent(event):
-                        return
+                    if gone := not self._sent(event):
+                        break
+                else:
+                    final = still_reading() if cancel.late else final
             final = Answer(CANCELLED, "") if cancel() else final
         except M3BindError as error:
             final = find_answer_for(error)
@@ -166,8 +180,9 @@ class FindDesk:
         except Exception as error:  # noqa: BLE001 - the rim: the association must live
             final = find_answer_for(error)
             self._log.error("find.broke", error=describe(error), where=where(error), **detail)
-        self._note(detail, told, final)
-        if final.status != SUCCESS:  # which pynetdicom sends by itself
+        finally:  # also where the peer has gone away meanwhile
+            self._note(detail, told, final)
+        if final.status != SUCCESS and not gone:  # Success is sent by pynetdicom itself
             yield final.to_dataset(), None
 
     def _read(self, event: Event) -> Asked:
@@ -176,12 +191,13 @@ class FindDesk:
         root = Root.PATIENT if sop_class == PATIENT_ROOT_FIND else Root.STUDY
         with parsing("bad-identifier", "the identifier cannot be parsed"):
             dataset = event.identifier
-            keys = to_json(dataset)
+            keys = to_json(dataset, limit=IDENTIFIER_LIMIT)
+            unread = {f"{tag:08X}" for tag in dataset.keys()} - keys.keys()  # noqa: SIM118 - keys, not elements
         called = _called(event) == self._settings.question_ae_title
         semantic = semantic_of(dataset, keys, called)
         own = without_question(keys, semantic, called)
         rules = Rules(relational=True) if semantic else rules_of(event.assoc, sop_class)
-        query = read_query(own, level_of(keys, root), root, rules)
+        query = read_query(own, level_of(keys, root), root, rules, unread_keys(unread, semantic))
         frame = Frame(
             level=query.level,
             character_sets=tuple(character_sets(dataset)),
@@ -192,7 +208,7 @@ class FindDesk:
 
     def _answers(self, asked: Asked, cancel: Cancel, calling: str) -> Generator[Dataset, None, None]:
         """Identifiers, made as they are taken. Raises M3BindError."""
-        self._ports.catch_up(cancel)
+        self._ports.catch_up(cancel.or_late)
         if asked.semantic is not None:
             yield from self._found_by_words(asked, asked.semantic, calling)
             return

@@ -13,7 +13,7 @@ Study Description. All other keys filter, as ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -100,6 +100,11 @@ def without_question(keys: Attributes, semantic: Semantic | None, called: bool) 
     if semantic is not None and called and STUDY_DESCRIPTION in own:
         own[STUDY_DESCRIPTION] = {"vr": "LO"}
     return own
+
+
+def unread_keys(tags: Collection[str], semantic: Semantic | None) -> list[str]:
+    """Those of the tags that are not the question's own, which has no VR where that is implicit."""
+    return [tag for tag in tags if semantic is None or not tag.startswith(f"{GROUP:04X}")]
 
 
 def request_of(semantic: Semantic, query: Query, limit: int) -> Request:

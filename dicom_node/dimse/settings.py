@@ -27,3 +27,9 @@ def scp_settings(settings: Settings) -> ScpSettings:
             stalled_seconds=own.idle_seconds,
         ),
     )
+
+
+def retrieve_ae(settings: FindSettings, origin: str | None) -> str | None:
+    """Whom to ask for the objects of a study that the archive `origin` announced; None: nobody is known."""
+    default = settings.retrieve_ae_title
+    return default if origin is None else settings.retrieve_ae_titles.get(origin, default)

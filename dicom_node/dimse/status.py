@@ -142,6 +142,11 @@ def limit_reached(limit: int) -> Answer:
     return Answer(OUT_OF_RESOURCES, f"more than {limit} matches: narrow the query")
 
 
+def still_reading() -> Answer:
+    """Some objects were not looked at, as their headers have yet to be read."""
+    return Answer(OUT_OF_RESOURCES, "headers of older objects are still being read: ask again")
+
+
 def _comment(error: Exception) -> str:
     """The message as an LO: ASCII without a backslash, 64 characters at most."""
     text = str(error).encode("ascii", "replace").decode("ascii").replace("\\", "/")

@@ -42,15 +42,18 @@ DELIMITERS = {0x5C, 0x5E, 0x3D, 0x0D, 0x0A, 0x09, 0x0C}
 PN_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
-def to_json(dataset: Dataset, only: Collection[str] | None = None) -> Attributes:
+def to_json(dataset: Dataset, only: Collection[str] | None = None, *, limit: int = VALUE_LIMIT) -> Attributes:
     """The attributes of a data set, or those of its tags that are in `only`; items of sequences are whole.
+    `limit`: bytes of a value that is kept.
 
     Raises what pydicom raises on broken sequences.
     """
-    return _to_json(dataset, ["iso8859"], 0, only)
+    return _to_json(dataset, ["iso8859"], 0, only, limit)
 
 
-def _to_json(dataset: Dataset, encodings: list[str], depth: int, only: Collection[str] | None) -> Attributes:
+def _to_json(
+    dataset: Dataset, encodings: list[str], depth: int, only: Collection[str] | None, limit: int
+) -> Attributes:
     if names := character_sets(dataset):
         encodings = convert_encodings(names)
     found: Attributes = {}
@@ -58,7 +61,7 @@ def _to_json(dataset: Dataset, encodings: list[str], depth: int, only: Collectio
         name = f"{tag:08X}"
         if only is not None and name not in only:
             continue
-        vr, values = _values(dataset, tag, encodings, depth)
+        vr, values = _values(dataset, tag, encodings, depth, limit)
         if vr and values is not None:
             found[name] = {"vr": vr, **({"Value": values} if values else {})}
     return found
@@ -70,22 +73,24 @@ def character_sets(dataset: Dataset) -> list[str]:
     return [name.strip() for name in text.split("\\")] if text.strip() else []
 
 
-def _values(dataset: Dataset, tag: BaseTag, encodings: list[str], depth: int) -> tuple[str, list[Any] | None]:
+def _values(
+    dataset: Dataset, tag: BaseTag, encodings: list[str], depth: int, limit: int
+) -> tuple[str, list[Any] | None]:
     """VR and values of one attribute; None where they are not kept."""
     element: RawDataElement | DataElement | None = dataset.get_item(tag)
     vr = _vr(tag, element)
     if element is None or (vr not in STRINGS and vr not in BINARY and vr != "SQ"):
         return vr, None
     if vr == "SQ":
-        too_long = isinstance(element, RawDataElement) and len(element.value or b"") > VALUE_LIMIT
+        too_long = isinstance(element, RawDataElement) and len(element.value or b"") > limit
         if depth >= DEPTH_LIMIT or too_long:
             return vr, None
         items = dataset[tag].value or []
-        return vr, [_to_json(item, encodings, depth + 1, None) for item in list(items)[:ITEM_LIMIT]]
+        return vr, [_to_json(item, encodings, depth + 1, None, limit) for item in list(items)[:ITEM_LIMIT]]
     if not isinstance(element, RawDataElement):
         return vr, _decoded(element, vr)
     data = element.value or b""
-    if len(data) > VALUE_LIMIT:
+    if len(data) > limit:
         return vr, None
     if vr in BINARY:
         form = BINARY[vr]

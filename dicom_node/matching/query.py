@@ -7,7 +7,7 @@ What SQL narrows never leaves out a match; what a match is, is decided here and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
@@ -89,8 +89,13 @@ def level_of(attributes: Attributes, root: Root) -> Level:
     return Level[told]
 
 
-def read_query(attributes: Attributes, level: Level, root: Root, rules: Rules) -> Query:
-    """Raises QuestionError where a unique key of a level above is missing, and where a key cannot be read."""
+def read_query(
+    attributes: Attributes, level: Level, root: Root, rules: Rules, unread: Collection[str] = ()
+) -> Query:
+    """`unread`: tags of keys besides, of which nobody can tell what they ask.
+
+    Raises QuestionError where a unique key of a level above is missing, and where a key cannot be read.
+    """
     above = [upper for upper in Level if upper < level and (root is Root.PATIENT or upper > Level.PATIENT)]
     if not rules.relational:
         for upper in above:
@@ -104,12 +109,13 @@ def read_query(attributes: Attributes, level: Level, root: Root, rules: Rules) -
     zone = offset_of(" ".join(texts(keys.get(TIMEZONE)))) if rules.timezone_adjusted else None
     together = _together(keys, rules)
     apart = {TIMEZONE, *(tag for date, time, _ in together for tag in (date, time))}
+    unsupported = (asked.keys() | set(unread)) - keys.keys()
     matchers = {}
     for tag, entry in keys.items():
         matcher = None if tag in apart else _matcher(tag, entry, rules, zone)
         if matcher is not None:
             matchers[tag] = matcher
-    return Query(level, keys, matchers, together, tuple(sorted(asked.keys() - keys.keys())), zone)
+    return Query(level, keys, matchers, together, tuple(sorted(unsupported)), zone)
 
 
 def _require_one_value(attributes: Attributes, upper: Level, level: Level) -> None:

@@ -94,13 +94,11 @@ def matcher_of(entry: Entry, rules: Rules, zone: timezone) -> Matcher | None:
         values = ["\\".join(values)] if vr in WILD else values
     if len(values) > 1 and vr not in WILD | {"UI"} and not rules.multiple_values:
         raise UnfitKeyError
+    if vr == "UI":  # of which a key may hold thousands
+        wanted = frozenset(values)
+        return lambda held: not wanted.isdisjoint(texts(held))
     matchers = [single(value) for value in values if value]
-
-    def fits(held: Entry | None) -> bool:
-        there = texts(held)
-        return any(one(value) for value in there for one in matchers)
-
-    return fits
+    return lambda held: any(one(value) for value in texts(held) for one in matchers)
 
 
 OneMatcher = Callable[[str], bool]
@@ -115,15 +113,14 @@ def _plain(key: str) -> OneMatcher:
 
 def pattern_of(key: str) -> str:
     """The regular expression of a key with wildcards."""
-    # A run of asterisks is one: "*****x" must not take time without end.
-    pieces = re.split(r"(\*+|\?)", key)
-    return "".join(
-        ".*" if piece.startswith("*") else "." if piece == "?" else re.escape(piece) for piece in pieces
+    first, *rest = (
+        "".join("." if c == "?" else re.escape(c) for c in part) for part in re.split(r"\*+", key)
     )
-
-
-def _uid(key: str) -> OneMatcher:
-    return lambda value: value == key
+    if not rest:
+        return first
+    # Between two asterisks the first place is as good as any other, and is never given up again: without
+    # that, "*a*a*a*a*b" would take time without end.
+    return first + "".join(f"(?>.*?{part})" for part in rest[:-1]) + ".*" + rest[-1]
 
 
 def _number(key: str) -> OneMatcher:
@@ -186,7 +183,6 @@ def _group(group: str) -> re.Pattern[str]:
 
 
 _SINGLE: Mapping[str, Callable[[str], OneMatcher]] = {
-    "UI": _uid,
     "PN": _person,
     **dict.fromkeys(("DS", "IS", *BINARY), _number),
 }

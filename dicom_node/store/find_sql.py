@@ -8,9 +8,9 @@ from types import MappingProxyType
 from dicom_node.store.find_facts import Rows
 
 UNREAD = """
--- Instances whose header is not in the register, the longest waiting first; each is read by one process.
+-- Instances whose header is not in the register, the newest first; each is read by one process.
 SELECT sop_instance_uid, study_uid, series_uid, path FROM instances
-WHERE header IS NULL ORDER BY received_at LIMIT %s
+WHERE header IS NULL ORDER BY received_at DESC LIMIT %s
 FOR UPDATE SKIP LOCKED
 """
 

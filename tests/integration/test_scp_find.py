@@ -9,6 +9,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom.association import Association
 
+from dicom_node.dimse import find_scp
 from dicom_node.dimse.find_scp import FindSettings
 from dicom_node.dimse.status import (
     CANCELLED,
@@ -25,6 +26,7 @@ from tests.support.find import PATIENT_ROOT, STUDY_ROOT, Told, ask, associate, g
 from tests.support.find_node import FindNode, finding_node
 from tests.support.find_objects import KANJI, study, uid, write
 from tests.support.postgres import Databases
+from tests.support.waiting import wait_until
 
 RELATIONAL = bytes([1])
 COMBINED = bytes([0, 1])
@@ -270,8 +272,17 @@ def test_keys_that_are_not_supported_are_told_and_not_matched(node: FindNode) ->
     )
     assert told.statuses == (PENDING_WITHOUT_SOME_KEYS,) * 2 + (SUCCESS,)
     assert all("KVP" not in answer for answer in told.answers)
+    private = asked(PatientID="P2")
+    private.add_new((0x0099, 0x0010), "LO", "SOMEBODY")
+    private.add_new((0x0099, 0x1001), "OB", b"12")
+    assert ask(node.port, private).statuses == (PENDING_WITHOUT_SOME_KEYS, SUCCESS)
     lower = ask(node.port, identifier(QueryRetrieveLevel="STUDY", PatientID="P2", Modality="MR"))
     assert lower.statuses == (PENDING_WITHOUT_SOME_KEYS, SUCCESS)
+
+
+def test_a_list_of_uids_may_be_long(association: Association) -> None:
+    many = [f"1.2.826.0.1.3680043.10.1567.999.{n}" for n in range(1500)]
+    assert studies(gather(association, asked(StudyInstanceUID=[*many, uid(2)]))) == ["2"]
 
 
 def test_what_is_negotiated_holds(node: FindNode) -> None:
@@ -338,6 +349,17 @@ def test_the_limit_is_honoured_and_told(databases: Databases, tmp_path: Path) ->
         assert exact.statuses == (PENDING,) * 3 + (SUCCESS,)
 
 
+def test_nobody_waits_for_the_headers_of_a_whole_archive(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find_scp, "READ_SECONDS", -1.0)
+    with finding_node(databases, tmp_path) as node:
+        node.take(write(tmp_path / "out", study(1)))
+        told = ask(node.port, asked())
+        assert told.statuses == (OUT_OF_RESOURCES,)
+        assert told.comment == "headers of older objects are still being read: ask again"
+
+
 def test_the_archive_that_holds_a_study_is_named(databases: Databases, tmp_path: Path) -> None:
     settings = FindSettings(retrieve_ae_title="PACS", retrieve_ae_titles={"orthanc": "ORTHANC"})
     with finding_node(databases, tmp_path, settings=settings) as node:
@@ -349,16 +371,16 @@ def test_the_archive_that_holds_a_study_is_named(databases: Databases, tmp_path:
         assert {a.InstanceAvailability for a in told.values()} == {"ONLINE"}
 
 
-def test_cancel_ends_a_long_answer_at_once(databases: Databases, tmp_path: Path) -> None:
+def test_a_long_answer_ends_when_it_is_no_longer_wanted(databases: Databases, tmp_path: Path) -> None:
     with finding_node(databases, tmp_path, settings=FindSettings(limit=10**6)) as node:
         node.take(write(tmp_path / "out", study(1, instances=250)))
-        association = associate(node.port)
         keys = identifier(
             QueryRetrieveLevel="IMAGE",
             StudyInstanceUID=uid(1),
             SeriesInstanceUID=uid(1, 1),
             SOPInstanceUID="",
         )
+        association = associate(node.port)
         statuses = []
         for status, _ in association.send_c_find(keys, STUDY_ROOT, msg_id=7):
             statuses.append(int(status.Status))
@@ -366,8 +388,14 @@ def test_cancel_ends_a_long_answer_at_once(databases: Databases, tmp_path: Path)
                 association.send_c_cancel(7, query_model=STUDY_ROOT)
         assert statuses[-1] == CANCELLED
         assert 20 <= len(statuses) < 200
-        assert (
-            gather(association, identifier(QueryRetrieveLevel="STUDY", StudyInstanceUID="")).statuses[-1]
-            == SUCCESS
-        )
-        association.release()
+        assert studies(gather(association, asked())) == ["1"]
+        for told, _ in enumerate(association.send_c_find(keys, STUDY_ROOT)):
+            if told == 5:
+                association.abort()
+                break
+
+        def cut_off() -> bool:
+            newest = trail(node.pool, limit=1)[0]
+            return newest.detail["level"] == "IMAGE" and 5 <= newest.detail["answers"] < 200
+
+        wait_until(cut_off, "line in the audit trail on what was told before the peer went")

@@ -146,6 +146,8 @@ def test_universal_keys() -> None:
 
 def test_many_asterisks_take_no_time() -> None:
     assert not matches("LO", "*" * 60 + "b", "a" * 5000)
+    assert not matches("PN", "*a" * 40 + "*b", "a" * 5000)
+    assert matches("LT", "*a" * 40 + "*", "a" * 5000)
 
 
 KEYS = st.text(alphabet="aB*?%_\\.é", max_size=8)
