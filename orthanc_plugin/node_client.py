@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 from orthanc_plugin.settings import PluginConfigError, Settings
 
@@ -14,6 +17,10 @@ _REFUSED = frozenset({400, 409, 410, 413, 415, 422})
 """The node read this announcement and will not have it; others may pass. Any other status that is no
 success (a wrong path, a wrong token, an error in the node, a proxy in between) would be the same for
 every study, so they all wait until it is put right."""
+
+
+MOST_BYTES = 8 * 1024 * 1024
+"""Of an answer; 200 studies with their regions take about 1 MB."""
 
 
 class NodeUnavailableError(Exception):
@@ -47,16 +54,32 @@ class Announcement:
         ).encode("utf-8")
 
 
+@dataclass(frozen=True)
+class NodeAnswer:
+    """What the node said to a question."""
+
+    status: int
+    document: Mapping[str, Any]
+    """JSON; of a problem (RFC 9457) where the status is 400 or above."""
+
+    @property
+    def detail(self) -> str:
+        """Of a problem, in words; what to do about it."""
+        detail = self.document.get("detail")
+        return detail if isinstance(detail, str) else f"the node answered {self.status}"
+
+
 class NodeClient:
-    """One connection per announcement; never through a proxy; redirects are not followed."""
+    """One connection per request; never through a proxy; redirects are not followed."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises PluginConfigError where the authorities' file cannot be used."""
         parts = urlsplit(settings.node_url)
         self._host = parts.hostname or ""
         self._port = parts.port
-        self._path = f"{parts.path.rstrip('/')}/api/announce"
+        self._root = parts.path.rstrip("/")
         self._timeout = settings.timeout_seconds
+        self._ask_timeout = settings.ask_timeout_seconds
         self._headers = {"Content-Type": "application/json", "Connection": "close"}
         if settings.token is not None:
             self._headers["Authorization"] = f"Bearer {settings.token}"
@@ -72,9 +95,10 @@ class NodeClient:
 
         Raises NodeUnavailableError or NodeRefusedError; their messages hold no patient data.
         """
-        connection = self._connect()
+        connection = self._connect(self._timeout)
+        path = f"{self._root}/api/announce"
         try:
-            connection.request("POST", self._path, body=announcement.to_json(), headers=self._headers)
+            connection.request("POST", path, body=announcement.to_json(), headers=self._headers)
             response = connection.getresponse()
             status, detail = response.status, _detail(response)
         except (OSError, http.client.HTTPException) as error:
@@ -86,10 +110,44 @@ class NodeClient:
         if not 200 <= status < 300:
             raise NodeUnavailableError(f"status {status}{detail}")
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def ask(self, path: str, query: Mapping[str, str] | None = None) -> NodeAnswer:
+        """GET `path`, within AskTimeoutSeconds in all. Raises NodeUnavailableError where no JSON comes back."""
+        until = time.monotonic() + self._ask_timeout
+        connection = self._connect(self._ask_timeout)
+        target = f"{self._root}{path}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            connection.request("GET", target, headers=self._headers)
+            if connection.sock is not None:
+                connection.sock.settimeout(max(0.01, until - time.monotonic()))
+            response = connection.getresponse()
+            document = json.loads(_body(response, until))
+        except (OSError, http.client.HTTPException) as error:
+            raise NodeUnavailableError(f"no answer ({type(error).__name__})") from error
+        except ValueError as error:
+            raise NodeUnavailableError(f"status {response.status}, and no JSON") from error
+        finally:
+            connection.close()
+        if not isinstance(document, dict):
+            raise NodeUnavailableError(f"status {response.status}, and no JSON object")
+        return NodeAnswer(response.status, document)
+
+    def _connect(self, timeout: float) -> http.client.HTTPConnection:
         if self._tls is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._tls)
+            return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+
+
+def _body(response: http.client.HTTPResponse, until: float) -> bytes:
+    """All of it, before `until` by time.monotonic(). Raises TimeoutError, HTTPException."""
+    parts, length = [], 0
+    while part := response.read1(1 << 16):
+        parts.append(part)
+        length += len(part)
+        if length > MOST_BYTES:
+            raise http.client.HTTPException("the answer is too long")
+        if time.monotonic() > until:
+            raise TimeoutError
+    return b"".join(parts)
 
 
 def _detail(response: http.client.HTTPResponse) -> str:

@@ -19,11 +19,13 @@ DEFAULT_STABLE_AGE = 60
 
 
 def _activate() -> Callable[[], dict[str, Any]]:
-    """Register the callback for changes; return what tells the plugin's status."""
+    """Register the callbacks; return what tells the plugin's status."""
     # At the end of the path, so that no module of Orthanc's other scripts is hidden. The imports stand
     # here so that a failing one is caught like everything else.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     from orthanc_plugin.announcer import Announcer
+    from orthanc_plugin.find_door import FindDoor
+    from orthanc_plugin.find_ordinary import why_not
     from orthanc_plugin.host import OrthancHost
     from orthanc_plugin.node_client import NodeClient
     from orthanc_plugin.settings import SECTION, parse_settings
@@ -31,7 +33,8 @@ def _activate() -> Callable[[], dict[str, Any]]:
     configuration = json.loads(orthanc.GetConfiguration())
     settings = parse_settings(configuration.get(SECTION))
     stable_age = float(configuration.get("StableAge", DEFAULT_STABLE_AGE))
-    announcer = Announcer(OrthancHost(orthanc), NodeClient(settings), settings, stable_age)
+    node = NodeClient(settings)
+    announcer = Announcer(OrthancHost(orthanc), node, settings, stable_age)
 
     def on_change(change: int, _level: int, _resource: str) -> None:
         if change == orthanc.ChangeType.STABLE_STUDY:
@@ -42,6 +45,13 @@ def _activate() -> Callable[[], dict[str, Any]]:
             announcer.stop()
 
     orthanc.RegisterOnChangeCallback(on_change)
+    if settings.find:
+        reason = why_not(configuration, lambda *version: bool(orthanc.CheckVersionAdvanced(*version)))
+        if reason is None:
+            orthanc.RegisterFindCallback(FindDoor(orthanc, node, configuration).on_find)
+            orthanc.LogWarning("M3Bind: C-FIND is answered by this plugin")
+        else:
+            orthanc.LogError(f'M3Bind: "Find" is not used, Orthanc answers C-FIND itself: {reason}')
     orthanc.LogWarning(f"M3Bind: stable studies are announced to {settings.node_url}")
     return announcer.status
 

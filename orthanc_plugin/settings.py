@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 SECTION = "M3Bind"
+MOST_WAIT = 30.0
+"""Seconds."""
 
 
 class PluginConfigError(Exception):
@@ -32,6 +34,12 @@ class Settings:
     """Longest pause between two attempts while the node is down."""
     announce_existing: bool = False
     """On the very first start: also announce the studies that are already in the archive."""
+    ask_timeout_seconds: float = 5.0
+    """For everything that somebody waits for: a search, findings, a question by C-FIND."""
+    explorer: bool = True
+    """Add a button to the pages of Orthanc Explorer."""
+    find: bool = False
+    """Answer C-FIND in Orthanc's place, so that questions in words can be asked of Orthanc itself."""
 
 
 def parse_settings(section: Any) -> Settings:
@@ -91,6 +99,13 @@ def _seconds(key: str, value: Any) -> float:
     return float(value)
 
 
+def _wait(key: str, value: Any) -> float:
+    seconds = _seconds(key, value)
+    if seconds > MOST_WAIT:
+        raise PluginConfigError(f"{key} must be at most {MOST_WAIT:.0f}: Orthanc answers no other C-FIND meanwhile")
+    return seconds
+
+
 def _flag(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise PluginConfigError(f"{key} must be true or false")
@@ -105,4 +120,7 @@ _KEYS: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "TimeoutSeconds": ("timeout_seconds", _seconds),
     "MaxRetrySeconds": ("max_retry_seconds", _seconds),
     "AnnounceExisting": ("announce_existing", _flag),
+    "AskTimeoutSeconds": ("ask_timeout_seconds", _wait),
+    "Explorer": ("explorer", _flag),
+    "Find": ("find", _flag),
 }
