@@ -15,6 +15,7 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 from typing import Protocol
 
@@ -34,15 +35,17 @@ from dicom_node.config import (
 )
 from dicom_node.dimse.find_scp import FindPorts
 from dicom_node.dimse.server import DicomServer
-from dicom_node.dimse.settings import scp_settings
+from dicom_node.dimse.settings import retrieve_ae, scp_settings
 from dicom_node.engine import Engine
 from dicom_node.inference.remote import ModelServer
 from dicom_node.intake import Intake, QuietWatch
 from dicom_node.jobs.app import WorkerThread, make_app
 from dicom_node.logs import configure_logging
+from dicom_node.looking import look
 from dicom_node.matching.register import Register
 from dicom_node.pipeline import PACKAGE, Pipeline, this_device, warm_up
 from dicom_node.pixels.contained import DecoderPool, cores
+from dicom_node.pixels.thumbnail import jpeg
 from dicom_node.report.context import DeviceObserver
 from dicom_node.scratch import Scratch
 from dicom_node.search.answer import Searcher
@@ -84,7 +87,7 @@ class Workplace:
         self.archives = {item.name: make_archive(item, settings) for item in settings.archives}
         self._worker: WorkerThread | None = None
         self._scratch = Scratch(storage.spool.root / "scratch")
-        self._decoders = DecoderPool(cores())
+        self.decoders = DecoderPool(cores())
         self.engine: Engine | None = None
 
     @property
@@ -123,7 +126,7 @@ class Workplace:
             deliver_to=self._settings.deliver_to,
             device=device_observer(self._settings),
             scratch=self._scratch.open(),
-            decode=self._decoders,
+            decode=self.decoders,
         )
         self._worker = WorkerThread(
             make_app(self._storage.url, pipeline, store), self._settings.worker.concurrency
@@ -136,7 +139,7 @@ class Workplace:
         """Finish the jobs in hand and let go of the archives; False where a job took too long."""
         with ExitStack() as steps:
             steps.callback(self._scratch.close)
-            steps.callback(self._decoders.close)
+            steps.callback(self.decoders.close)
             for archive in self.archives.values():
                 steps.callback(archive.close)
             finished = self._worker is None or self._worker.stop(STOP_SECONDS)
@@ -269,6 +272,11 @@ class Node:
             studies=lambda: self._storage.store,
             announce=self._announce,
             search=self._search,
+            records=lambda: self._storage.headers,
+            catch_up=lambda unless: self._register.catch_up(unless) if self._register else None,
+            retrieve_ae=partial(retrieve_ae, scp_settings(self._settings).find),
+            picture=partial(jpeg, decode=self._workplace.decoders),
+            look=lambda part10: look(self._workplace.engine, part10, self._workplace.decoders),
         )
 
     def _readiness(self) -> tuple[bool, str]:
@@ -301,7 +309,7 @@ class Node:
             return NodeInfo(version(PACKAGE), None, (), sources)
         identity = engine.identity
         bundle = BundleInfo(identity.name, identity.version, identity.digest)
-        return NodeInfo(version(PACKAGE), bundle, tuple(engine.providers), sources)
+        return NodeInfo(version(PACKAGE), bundle, tuple(engine.providers), sources, tuple(engine.encoders))
 
 
 def speaker_of(engine: Engine) -> Speaker:

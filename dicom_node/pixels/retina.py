@@ -43,7 +43,7 @@ def _read_one(loaded: Loaded, task: Task) -> list[View]:
     least = None if photometric == "PALETTE COLOR" else task.least_side
     halvings = halvings_for((rows, columns), least)
     for index, frame in enumerate(read_frames(loaded, range(frames), halvings)):
-        values = _rgb(loaded, frame, photometric)
+        values = rgb(loaded, frame, photometric)
         source = loaded.source if frames == 1 else loaded.frame(index + 1)
         views.append(
             View(
@@ -58,7 +58,7 @@ def _read_one(loaded: Loaded, task: Task) -> list[View]:
     return views
 
 
-def _rgb(loaded: Loaded, frame: NDArray[Any], photometric: str) -> NDArray[np.float32]:
+def rgb(loaded: Loaded, frame: NDArray[Any], photometric: str) -> NDArray[np.float32]:
     """(H, W, 3) from 0 to 1, palettes looked up."""
     if photometric == "PALETTE COLOR":
         with parsing("bad-lookup-table", "Its palette cannot be applied."):

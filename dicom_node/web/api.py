@@ -17,7 +17,7 @@ from dicom_node.store.states import DeliveryRecord, FetchRecord, FetchState, Stu
 from dicom_node.uids import UID_LENGTH, UID_PATTERN
 from dicom_node.web.ports import NodeInfo, Studies, WebPorts
 from dicom_node.web.problems import MEDIA_TYPE, Problem, ProblemError
-from dicom_node.web.search import add_search
+from dicom_node.web.search import ByObject, add_search
 
 WHOLE_UID = f"^{UID_PATTERN}$"
 Uid = Annotated[
@@ -127,7 +127,7 @@ def next_page(studies: Sequence[StudyRecord], state: StudyState | None, limit: i
     return urlencode(query if state is None else {"state": state.value, **query})
 
 
-def build_router(ports: WebPorts) -> APIRouter:
+def build_router(ports: WebPorts, by_object: ByObject) -> APIRouter:
     """All routes for programs."""
     router = APIRouter(
         responses={"default": {"description": "Problem (RFC 9457)", "content": {MEDIA_TYPE: {}}}}
@@ -136,7 +136,7 @@ def build_router(ports: WebPorts) -> APIRouter:
     _add_results(router, ports)
     _add_doing(router, ports)
     _add_fetches(router, ports)
-    add_search(router, ports)
+    add_search(router, ports, by_object)
     return router
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from dicom_node.config import LOOPBACK_HOSTS
 from dicom_node.web import problems
 from dicom_node.web.api import build_router
+from dicom_node.web.asking import AskingPage
+from dicom_node.web.drawing import FOLDER, Drawer, is_page
 from dicom_node.web.guard import Doorkeeper, LastResort, SecurityHeaders
-from dicom_node.web.pages import FOLDER, Pages, is_page
+from dicom_node.web.pages import Pages
 from dicom_node.web.ports import WebPorts
+from dicom_node.web.thumbnails import Thumbnails
+from dicom_node.web.uploads import Uploads
 
 
 def create_app(ports: WebPorts, allowed_hosts: Sequence[str] = LOOPBACK_HOSTS) -> FastAPI:
@@ -30,9 +34,13 @@ def create_app(ports: WebPorts, allowed_hosts: Sequence[str] = LOOPBACK_HOSTS) -
             Middleware(Doorkeeper, allowed_hosts=allowed_hosts),
         ],
     )
-    pages = Pages(ports)
-    app.include_router(build_router(ports))
-    app.include_router(pages.router())
+    drawer, uploads = Drawer(ports), Uploads(ports)
+    pages = APIRouter(include_in_schema=False)
+    Pages(ports, drawer).add_to(pages)
+    AskingPage(ports, drawer, uploads).add_to(pages)
+    Thumbnails(ports).add_to(pages)
+    app.include_router(build_router(ports, uploads.ask))
+    app.include_router(pages)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
-    problems.install(app, pages.problem, is_page)
+    problems.install(app, drawer.problem, is_page)
     return app

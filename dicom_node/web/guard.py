@@ -19,7 +19,14 @@ from dicom_node.errors import M3BindError
 from dicom_node.web.problems import Problem, log_failure, problem_of, problem_response
 
 MAX_BODY = 64 * 1024
-"""Bytes. The largest legitimate body is an announcement, under 1 KiB."""
+"""Bytes. The largest legitimate body of JSON is an announcement, under 1 KiB."""
+MAX_OBJECT = 64 * 1024 * 1024
+"""Bytes of a DICOM file that is searched by: a radiograph of 5,000 x 5,000 pixels, uncompressed."""
+JSON = "application/json"
+DICOM = "application/dicom"
+TAKES_OBJECTS = frozenset({"/search", "/api/search"})
+"""Where an object may be sent. A form of another site can send neither type without asking first (Fetch,
+CORS-safelisted request headers)."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """RFC 9110 section 9.2.1; TRACE has no route here."""
@@ -86,7 +93,7 @@ class LastResort:
 
 
 class Doorkeeper:
-    """Refuses foreign host names, cross-site writes, and bodies that are large or no JSON.
+    """Refuses foreign host names, cross-site writes, and bodies that are large or of another type.
 
     `allowed_hosts` are names without port, `[::1]` in brackets; `*` allows all (behind a proxy that checks).
     """
@@ -98,13 +105,13 @@ class Doorkeeper:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         if scope["type"] == "http":
-            problem = self._refusal(scope["method"], Headers(scope=scope))
+            problem = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
             if problem is not None:
                 await problem_response(problem)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, method: str, headers: Headers) -> Problem | None:
+    def _refusal(self, method: str, path: str, headers: Headers) -> Problem | None:
         host = headers.get("host", "")
         if "*" not in self._hosts and _name(host) not in self._hosts:
             return Problem(
@@ -120,14 +127,19 @@ class Doorkeeper:
             )
         if "transfer-encoding" in headers:
             return Problem(411, "length-required", "Send a Content-Length; chunked bodies are not taken.")
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY:
-            return Problem(413, "too-large", f"At most {MAX_BODY} bytes are taken.")
-        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if int(length) > 0 and media_type != "application/json":
-            # A form of another site can send the other types without asking first (Fetch, CORS-safelisted).
-            return Problem(415, "not-json", "Send the body as application/json.")
-        return None
+        return _unfit_body(path, headers)
+
+
+def _unfit_body(path: str, headers: Headers) -> Problem | None:
+    wanted, most = (DICOM, MAX_OBJECT) if path in TAKES_OBJECTS else (JSON, MAX_BODY)
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > most:
+        return Problem(413, "too-large", f"At most {most} bytes are taken.")
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if int(length) > 0 and media_type != wanted:
+        slug = "not-json" if wanted == JSON else "not-dicom"
+        return Problem(415, slug, f"Send the body as {wanted}.")
+    return None
 
 
 def _name(host: str) -> str:

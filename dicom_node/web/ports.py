@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from dicom_node.records import StoredReport
+from dicom_node.matching.found import Rowed
+from dicom_node.records import Instance, StoredReport
 from dicom_node.search.answer import Answer, Request
 from dicom_node.search.dates import Days
+from dicom_node.search.example import Seen
 from dicom_node.store.states import DeliveryRecord, FetchRecord, FetchState, StudyRecord, StudyState
 
 
@@ -39,6 +41,8 @@ class NodeInfo:
     """ONNX Runtime's execution providers in use, in order."""
     archives: tuple[str, ...]
     """Names of the configured archives that studies can be fetched from: those that may announce."""
+    modalities: tuple[str, ...] = ()
+    """Ids of those that the bundle has encoders for; empty until it is loaded."""
 
 
 class Studies(Protocol):
@@ -54,6 +58,9 @@ class Studies(Protocol):
 
     def study(self, study_uid: str) -> StudyRecord | None:
         """One study; None where it is unknown."""
+
+    def instances(self, study_uid: str) -> Sequence[Instance]:
+        """Its objects, ordered by series and SOP Instance UID."""
 
     def assessment(self, study_uid: str) -> Mapping[str, Any] | None:
         """The latest assessment in the form of `facts.assessment_to_json`; None where there is none."""
@@ -100,6 +107,13 @@ class Search(Protocol):
         """A range of dates as the field `date` tells it. Raises QuestionError."""
 
 
+class Records(Rowed, Protocol):
+    """The register of headers; `store.find_index.FindIndex` is one."""
+
+    def note_asked(self, event: str, **detail: Any) -> None:
+        """One line of the audit trail. `detail` is JSON and holds no value of a key."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebPorts:
     """The node, as seen from its web pages."""
@@ -116,3 +130,16 @@ class WebPorts:
     twice does no harm."""
     search: Callable[[], Search | None]
     """None until the bundle is loaded: nobody else can read a question. Raises DatabaseUnavailableError."""
+    records: Callable[[], Records]
+    """What the headers of the objects tell. Raises DatabaseUnavailableError."""
+    catch_up: Callable[[Callable[[], bool]], None]
+    """Waits until all that has arrived is in the records, or until the function given says to stop. Raises
+    DatabaseUnavailableError."""
+    retrieve_ae: Callable[[str | None], str | None]
+    """Whom to ask by C-MOVE for a study, by the archive that announced it; None: nobody is known."""
+    picture: Callable[[Sequence[Instance], Instance, int | None], bytes]
+    """A small JPEG of an object, of one of its frames (1-based) where it has several; the first argument is
+    all of its series. Raises InputError, DecoderUnavailableError, OSError."""
+    look: Callable[[bytes], Sequence[Seen]]
+    """What the encoders see in a DICOM file, which is not kept. Raises InputError, OutOfScopeError,
+    InferenceError, and DatabaseUnavailableError until the bundle is loaded."""

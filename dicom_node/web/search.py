@@ -1,10 +1,12 @@
-"""`GET /api/search`: questions in words or by example, and how an Answer becomes JSON."""
+"""`/api/search`: questions in words, by example or by an object, and how an Answer becomes JSON."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.concurrency import run_in_threadpool
 
 from dicom_node.facts import DISCLAIMER
 from dicom_node.search.answer import MOST, Answer, Hit
@@ -13,6 +15,7 @@ from dicom_node.search.query import LONGEST
 from dicom_node.search.question import Question, Statement
 from dicom_node.search.rank import Judged
 from dicom_node.uids import UID_LENGTH, UID_PATTERN
+from dicom_node.web.form import years_of
 from dicom_node.web.ports import Search, WebPorts
 from dicom_node.web.problems import Problem, ProblemError
 
@@ -24,40 +27,93 @@ Modalities = Annotated[
         description="Modality ids or DICOM codes, separated by commas",
     ),
 ]
+Sexes = Annotated[str, Query(pattern=r"^([FMO](,[FMO])*)?$", description="F, M or O, separated by commas")]
+Ages = Annotated[
+    str,
+    Query(pattern=r"^([0-9]{1,3}-?|[0-9]{0,3}-[0-9]{1,3})?$", description="Years: 40-50, 60-, -18 or 71"),
+]
 Dates = Annotated[str, Query(max_length=100, description="Study date or range of dates")]
 Example = Annotated[
     str | None,
     Query(pattern=f"^{UID_PATTERN}$", max_length=UID_LENGTH, description="Study or Series Instance UID"),
 ]
 Limit = Annotated[int, Query(ge=1, le=MOST)]
+OBJECT_BODY = {"requestBody": {"required": True, "content": {"application/dicom": {}}}}
 
 
-def add_search(router: APIRouter, ports: WebPorts) -> None:
-    """The route that asks the archive."""
+class ByObject(Protocol):
+    """Asks with an object as the example; `uploads.Uploads.ask` is one."""
+
+    def __call__(self, body: bytes, request: Asked, *, door: str, asker: str) -> Answer:
+        """The answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What an address asks."""
+
+    q: str
+    modality: str
+    date: str
+    sex: str
+    age: str
+    similar_to: str | None
+    limit: int
+
+    def asked(self, archive: Search) -> Asked:
+        """The question. Raises QuestionError."""
+        least, dash, most = self.age.partition("-")
+        return Asked(
+            text=self.q,
+            modalities=tuple(name for name in self.modality.split(",") if name),
+            days=archive.days(self.date) if self.date.strip() else None,
+            sexes=tuple(self.sex.split(",")) if self.sex else (),
+            years=years_of(least, most if dash else least),
+            similar_to=self.similar_to,
+            limit=self.limit,
+        )
+
+
+def fields(
+    q: Words = "",
+    modality: Modalities = "",
+    date: Dates = "",
+    sex: Sexes = "",
+    age: Ages = "",
+    similar_to: Example = None,
+    limit: Limit = 20,
+) -> Fields:
+    """The fields of a request; FastAPI calls it."""
+    return Fields(q, modality, date, sex, age, similar_to, limit)
+
+
+def add_search(router: APIRouter, ports: WebPorts, by_object: ByObject) -> None:
+    """The routes that ask the archive."""
 
     @router.get("/api/search", tags=["search"])
-    def search(
-        request: Request,
-        q: Words = "",
-        modality: Modalities = "",
-        date: Dates = "",
-        similar_to: Example = None,
-        limit: Limit = 20,
-    ) -> dict[str, Any]:
+    def search(request: Request, fields: Annotated[Fields, Depends(fields)]) -> dict[str, Any]:
         """Studies that answer a question in words, or that are like another; the best first, and why."""
-        archive = _loaded(ports)
-        asked = Asked(
-            text=q,
-            modalities=tuple(name for name in modality.split(",") if name),
-            days=archive.days(date) if date.strip() else None,
-            similar_to=similar_to,
-            limit=limit,
-        )
-        asker = "unknown" if request.client is None else request.client.host
-        return answer_to_json(archive.ask(asked, door="http", asker=asker))
+        archive = loaded(ports)
+        return answer_to_json(archive.ask(fields.asked(archive), door="http", asker=asker_of(request)))
+
+    @router.post("/api/search", tags=["search"], openapi_extra=OBJECT_BODY)
+    async def search_by_object(
+        request: Request, fields: Annotated[Fields, Depends(fields)]
+    ) -> dict[str, Any]:
+        """Studies like the DICOM file in the body, which is looked at in memory and not kept."""
+        asked = fields.asked(loaded(ports))
+        body = await request.body()
+        answer = await run_in_threadpool(by_object, body, asked, door="http", asker=asker_of(request))
+        return answer_to_json(answer)
 
 
-def _loaded(ports: WebPorts) -> Search:
+def asker_of(request: Request) -> str:
+    """Who asks, for the audit trail."""
+    return "unknown" if request.client is None else request.client.host
+
+
+def loaded(ports: WebPorts) -> Search:
+    """The archive, or a 503 problem until the bundle that reads questions is loaded."""
     archive = ports.search()
     if archive is None:
         words = "The bundle that reads questions is not loaded yet. Try again shortly; /health tells when."

@@ -16,6 +16,7 @@ from dicom_node.records import (
     Code,
     Evidence,
     Finding,
+    Instance,
     Presence,
     Skipped,
     SourceRef,
@@ -47,6 +48,7 @@ class StudiesInMemory:
         self.deliveries_of: dict[str, list[DeliveryRecord]] = {}
         self.reports: dict[str, StoredReport] = {}
         self.announced: list[FetchRecord] = []
+        self.files: dict[str, list[Instance]] = {}
 
     def add(
         self, record: StudyRecord, assessment: Assessment | None = None, *deliveries: DeliveryRecord
@@ -75,6 +77,10 @@ class StudiesInMemory:
     def study(self, study_uid: str) -> StudyRecord | None:
         """One study."""
         return self.records.get(study_uid)
+
+    def instances(self, study_uid: str) -> Sequence[Instance]:
+        """Its objects."""
+        return self.files.get(study_uid, [])
 
     def assessment(self, study_uid: str) -> Mapping[str, Any] | None:
         """The latest assessment."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dicom_node.errors import DatabaseUnavailableError
+from dicom_node.errors import DatabaseUnavailableError, NotDicomError
+from dicom_node.pixels.thumbnail import jpeg
 from dicom_node.records import Evidence, Presence, SourceRef, StoredReport
+from dicom_node.search.example import Seen
 from dicom_node.store.states import DeliveryState, StudyState
-from dicom_node.web.ports import BundleInfo, NodeInfo, Search, Studies, WebPorts
+from dicom_node.web.ports import BundleInfo, NodeInfo, Records, Search, Studies, WebPorts
+from tests.support.questions import embedded
+from tests.support.records import RecordsInMemory
 from tests.support.studies import (
     BUNDLE,
     ECG_CLASS,
@@ -40,13 +45,17 @@ class Node:
     database_up: bool = True
     archive: Search | None = None
     announced: list[tuple[str, str, str, int | None]] = field(default_factory=list)
+    records: RecordsInMemory = field(default_factory=RecordsInMemory)
+    looked: list[int] = field(default_factory=list)
+    """Bytes of the objects that were sent along with a question."""
 
     def readiness(self) -> tuple[bool, str]:
         return self.ready, "" if self.ready else "the bundle's self-test is running"
 
     def info(self) -> NodeInfo:
         bundle = BundleInfo(BUNDLE.name, BUNDLE.version, BUNDLE.digest) if self.ready else None
-        return NodeInfo("0.1.0", bundle, ("CPUExecutionProvider",), ("main",))
+        modalities = ("xray", "ct", "retina", "ecg") if self.ready else ()
+        return NodeInfo("0.1.0", bundle, ("CPUExecutionProvider",), ("main",), modalities)
 
     def open_studies(self) -> Studies:
         if not self.database_up:
@@ -62,7 +71,30 @@ class Node:
         self.announced.append((archive, resource, study_uid, instances))
 
     def ports(self) -> WebPorts:
-        return WebPorts(self.readiness, self.info, self.open_studies, self.announce, self.open_search)
+        return WebPorts(
+            readiness=self.readiness,
+            info=self.info,
+            studies=self.open_studies,
+            announce=self.announce,
+            search=self.open_search,
+            records=self.open_records,
+            catch_up=lambda _unless: None,
+            retrieve_ae={None: "ORTHANC", "main": "MAIN"}.get,
+            picture=jpeg,
+            look=self.look,
+        )
+
+    def open_records(self) -> Records:
+        if not self.database_up:
+            raise DatabaseUnavailableError("connection to server on socket /tmp/pg/.s.PGSQL failed")
+        return self.records
+
+    def look(self, part10: bytes) -> Sequence[Seen]:
+        """An encoder that takes files which begin as DICOM does, and sees pneumonia in all of them."""
+        if part10[128:132] != b"DICM":
+            raise NotDicomError("no-dicom", "It is no DICOM file.")
+        self.looked.append(len(part10))
+        return [Seen("xray", embedded(["pneumonia"])[0])]
 
 
 def fill(studies: StudiesInMemory, folder: Path) -> None:
