@@ -45,6 +45,18 @@ def identifier(**keys: object) -> Dataset:
     return made
 
 
+def studies(told: Told) -> list[str]:
+    """Numbers of the studies of `find_objects.study` that were found, and all of them told."""
+    assert told.statuses[-1] == 0, told
+    return sorted(str(answer.StudyInstanceUID).rsplit(".", 1)[1] for answer in told.answers)
+
+
+def asked(charset: str | None = None, **keys: object) -> Dataset:
+    """Keys at level STUDY."""
+    told = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": "", **keys}
+    return identifier(**({} if charset is None else {"SpecificCharacterSet": charset}), **told)
+
+
 def associate(
     port: int, *, called: str = "M3BIND", calling: str = "FINDER", extended: bytes | None = None
 ) -> Association:
