@@ -12,7 +12,7 @@ from pydicom.uid import UID
 from dicom_node.bundle.manifest import Encoder
 from dicom_node.errors import InputError
 from dicom_node.pixels.decoders.registry import FrameDecoder, decode_here, names_of
-from dicom_node.pixels.ground import number, text, texts
+from dicom_node.pixels.ground import number, text, texts, value
 from dicom_node.pixels.headers import read_instance
 from dicom_node.pixels.recording import multiplex_groups, opened
 from dicom_node.pixels.rules import ECG_CLASSES, READ_CLASSES, rule_for
@@ -65,8 +65,8 @@ def _identity(instance: Instance) -> dict[str, Any]:
 def _header(instance: Instance) -> dict[str, Any]:
     loaded = load(instance)
     header = loaded.header
-    attributes: dict[str, Any] = {name: value for name in TOLD if (value := text(header, name))}
-    attributes |= {name: str(header[name].value) for name in NUMBERS if name in header}
+    attributes: dict[str, Any] = {name: said for name in TOLD if (said := text(header, name))}
+    attributes |= {name: str(found) for name in NUMBERS if (found := value(header, name)) is not None}
     if kinds := texts(header, "ImageType"):
         attributes["ImageType"] = list(kinds)
     if instance.sop_class_uid in ECG_CLASSES:

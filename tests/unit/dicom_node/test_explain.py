@@ -60,6 +60,14 @@ def test_why_not(tmp_path: Path) -> None:
     assert "object" not in told
 
 
+def test_an_attribute_that_cannot_be_parsed_is_a_reason(tmp_path: Path) -> None:
+    path = save(radiograph(np.zeros((8, 8), np.uint8)), tmp_path).path
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\x28\0\x01\x01US", b"\x28\0\x01\x01U\xff", 1))  # Bits Stored
+    told = explain(path, open_bundle(SHIPPED_BUNDLE).manifest.encoders)
+    assert (told["used"], told["reason"]) == (False, "bad-attribute")
+
+
 def test_no_patient_data_are_told(tmp_path: Path) -> None:
     ds = radiograph(GREY)
     ds.PatientName, ds.PatientID, ds.PatientBirthDate = "Secret^Name", "SECRET-ID", "19010203"
