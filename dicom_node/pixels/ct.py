@@ -32,6 +32,8 @@ from dicom_node.records import Sample, Skipped, StudyRead, View
 
 AIR = -1024.0
 """HU; what is stored below it is padding outside the field of view."""
+SHORT = 100.0
+"""mm; the lungs of an adult are 200 and more from top to bottom, those of a newborn 60 to 80."""
 
 
 def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
@@ -92,6 +94,9 @@ def _read_series(
         notes.append(f"{len(chosen) - len(read_ones)} slices could not be read.")
     if slices[0].orientation is None:
         notes.append("No slice position was given; the slices were ordered by instance number.")
+    covered = slices[-1].position - slices[0].position
+    if slices[0].orientation is not None and covered < SHORT:
+        notes.append(f"Its slices cover {covered:.0f} mm of the body, no whole chest: the rest was not seen.")
     if _turn(slices[0]):
         notes.append("Slices are stored turned (prone, or flipped): they were read with the back below.")
     view = View(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -69,7 +69,7 @@ def usable_slices(series: Sequence[Loaded]) -> tuple[list[Slice], list[str], lis
     does not belong to them."""
     unread: list[Skipped] = []
     odd_frames = 0
-    geometries: dict[object, list[Slice]] = {}
+    geometries: dict[_Geometry, list[Slice]] = {}
     for loaded in series:
         try:
             placed = _place(loaded)
@@ -78,7 +78,7 @@ def usable_slices(series: Sequence[Loaded]) -> tuple[list[Slice], list[str], lis
             unread.append(skipped(loaded.instance, error))
             continue
         for one in placed:
-            geometries.setdefault((one.orientation, one.size), []).append(one)
+            geometries.setdefault(_geometry(one, geometries), []).append(one)
     # Of equally large groups always the same one, whatever the order in which the objects came.
     groups = sorted(geometries.items(), key=lambda entry: (-len(entry[1]), repr(entry[0])))
     other = UnsupportedObjectError(
@@ -96,6 +96,20 @@ def usable_slices(series: Sequence[Loaded]) -> tuple[list[Slice], list[str], lis
     if main and abs(main[0].slope) > COARSE:
         notes.append(f"Its values are stored in steps of {abs(main[0].slope):.3g} HU.")
     return main, notes, unread
+
+
+_Geometry = tuple[tuple[int, ...] | None, tuple[int, int]]
+"""`Slice.orientation` and `Slice.size`."""
+
+
+def _geometry(one: Slice, known: Iterable[_Geometry]) -> _Geometry:
+    """That of `known` that a slice shares, else its own: cosines that are rounded to two neighbours are the
+    same, as those of one series differ in their last digits at times."""
+    for axes, size in known:
+        alike = one.orientation is not None and axes is not None and size == one.size
+        if alike and all(abs(a - b) <= 1 for a, b in zip(axes or (), one.orientation or (), strict=True)):
+            return axes, size
+    return one.orientation, one.size
 
 
 def one_per_place(slices: Sequence[Slice]) -> tuple[list[Slice], list[str], list[Skipped]]:

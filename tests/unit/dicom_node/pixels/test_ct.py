@@ -182,3 +182,12 @@ def test_an_operation_that_refuses_a_slice_does_not_stop_the_series(tmp_path: Pa
     read = read_study([save(ct_slice(z, hu), tmp_path) for z, hu in ((0, -500), (1, 500))], dark)
     assert len(read.views[0].samples) == 1
     assert [s.reason for s in read.skipped] == ["no-fundus-field"]
+
+
+@pytest.mark.parametrize(("places", "told"), [([0], True), ([0, 60], True), ([0, 60, 120], False)])
+def test_a_series_that_shows_a_part_of_the_chest_only_says_so(
+    tmp_path: Path, places: list[float], told: bool
+) -> None:
+    instances = [save(ct_slice(z, 40), tmp_path) for z in places]
+    (view,) = read_study(instances, {"ct": encoder("ct", slices=4)}).views
+    assert any("no whole chest" in note for note in view.notes) is told
