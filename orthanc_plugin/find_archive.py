@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
 
-LONG_FORM = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"})
+LONG_FORM = frozenset(
+    {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT", b"SV", b"UV"}
+)
 """VRs whose length takes four bytes after two reserved ones (PS3.5 table 7.1-1)."""
 PREAMBLE = 132
 PLURAL = {"Patient": "patients", "Study": "studies", "Series": "series", "Instance": "instances"}
@@ -71,7 +73,11 @@ class FindArchive:
                 level,
                 found["MainDicomTags"],
                 found.get("PatientMainDicomTags", {}),
-                str(found.get({"Study": "ParentPatient", "Series": "ParentStudy"}.get(level, "ParentSeries"), "")),
+                str(
+                    found.get(
+                        {"Study": "ParentPatient", "Series": "ParentStudy"}.get(level, "ParentSeries"), ""
+                    )
+                ),
                 tuple(found.get({"Patient": "Studies", "Study": "Series"}.get(level, "Instances"), ())),
             )
         return self._resources[key]

@@ -61,7 +61,9 @@ class FindDoor:
                 own_aet=self._own_aet,
                 case_sensitive_names=self._case_sensitive_names,
             )
-            found = ordinary.answers(query) if semantic is None else self._semantic.answers(semantic, ordinary)
+            found = (
+                ordinary.answers(query) if semantic is None else self._semantic.answers(semantic, ordinary)
+            )
             # All or none: what was handed over before an error would not be sent anyway.
             for answer in list(found):
                 answers.FindAddAnswer(answer)
@@ -84,4 +86,3 @@ def read(handed: FindQuery, null: type[Exception]) -> Query:
         tag = tag_of(handed.GetFindQueryTagGroup(index), handed.GetFindQueryTagElement(index))
         keys.append(Key(tag, handed.GetFindQueryTagName(index), value))
     return Query(tuple(keys))
-

@@ -56,7 +56,9 @@ COUNTS = {
 }
 """Tags of the numbers of related objects, and how many levels below they are."""
 SOP_CLASSES_IN_STUDY = "0008,0062"
-COMPUTED = frozenset({MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, *(tag for tags in COUNTS.values() for tag in tags)})
+COMPUTED = frozenset(
+    {MODALITIES_IN_STUDY, SOP_CLASSES_IN_STUDY, *(tag for tags in COUNTS.values() for tag in tags)}
+)
 KEPT = frozenset(tag for tags in MAIN_TAGS.values() for tag in tags)
 
 
@@ -70,6 +72,9 @@ def why_not(configuration: Mapping[str, Any], at_least: Callable[[int, int, int]
         return '"LuaScripts" may filter queries, and a plugin that answers them passes by that filter'
     if configuration.get("StorageAccessOnFind", "Always") != "Always":
         return '"StorageAccessOnFind" is not "Always"'
+    for section in ("PostgreSQL", "MySQL", "Odbc", "MongoDB"):
+        if section in configuration:
+            return f'"{section}": only the SQLite index was compared'
     for limit in ("LimitFindResults", "LimitFindInstances"):
         if configuration.get(limit, 0):
             return f'"{limit}" is set, and a plugin cannot tell when that limit was met'
@@ -234,5 +239,3 @@ def _item(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _set(values: Iterator[str]) -> str:
     return "\\".join(sorted(set(values)))
-
-

@@ -129,9 +129,7 @@ def _narrowed(rest: Query, level: str, hits: Mapping[tuple[str, str], Any]) -> Q
     return named.extended(asked)
 
 
-def _block(
-    semantic: Semantic, hit: Mapping[str, Any], bundle: str
-) -> list[tuple[int, int, str, bytes]]:
+def _block(semantic: Semantic, hit: Mapping[str, Any], bundle: str) -> list[tuple[int, int, str, bytes]]:
     """The private elements of an answer, in order."""
     block = semantic.block or 0x10
     told = [

@@ -24,10 +24,12 @@ def _activate() -> Callable[[], dict[str, Any]]:
     # here so that a failing one is caught like everything else.
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     from orthanc_plugin.announcer import Announcer
+    from orthanc_plugin.find_archive import FindArchive
     from orthanc_plugin.find_door import FindDoor
     from orthanc_plugin.find_ordinary import why_not
     from orthanc_plugin.host import OrthancHost
     from orthanc_plugin.node_client import NodeClient
+    from orthanc_plugin.routes import OF_STUDY, SEARCH, Routes
     from orthanc_plugin.settings import SECTION, parse_settings
 
     configuration = json.loads(orthanc.GetConfiguration())
@@ -52,6 +54,24 @@ def _activate() -> Callable[[], dict[str, Any]]:
             orthanc.LogWarning("M3Bind: C-FIND is answered by this plugin")
         else:
             orthanc.LogError(f'M3Bind: "Find" is not used, Orthanc answers C-FIND itself: {reason}')
+    routes = Routes(node, lambda: FindArchive(orthanc), orthanc.OrthancException)
+
+    def on_request(output: orthanc.RestOutput, uri: str, **request: Any) -> None:
+        if request["method"] != "GET":
+            output.SendMethodNotAllowed("GET")
+            return
+        reply = routes.reply(uri, request.get("get", {}))
+        output.SetHttpHeader("Cache-Control", "no-store")
+        if reply.status == 200:
+            output.AnswerBuffer(reply.body.encode("ascii"), "application/json")
+        else:
+            output.SetHttpHeader("Content-Type", "application/problem+json")
+            output.SendHttpStatus(reply.status, reply.body, len(reply.body))
+
+    for route in (SEARCH, OF_STUDY):
+        orthanc.RegisterRestCallback(route, on_request)
+    if settings.explorer:
+        orthanc.ExtendOrthancExplorer(Path(__file__).with_name("button.js").read_text("utf-8"))
     orthanc.LogWarning(f"M3Bind: stable studies are announced to {settings.node_url}")
     return announcer.status
 

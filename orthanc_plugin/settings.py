@@ -102,7 +102,9 @@ def _seconds(key: str, value: Any) -> float:
 def _wait(key: str, value: Any) -> float:
     seconds = _seconds(key, value)
     if seconds > MOST_WAIT:
-        raise PluginConfigError(f"{key} must be at most {MOST_WAIT:.0f}: Orthanc answers no other C-FIND meanwhile")
+        raise PluginConfigError(
+            f"{key} must be at most {MOST_WAIT:.0f}: Orthanc answers no other C-FIND meanwhile"
+        )
     return seconds
 
 

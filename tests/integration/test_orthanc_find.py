@@ -22,8 +22,19 @@ from tests.support.waiting import free_port
 pytestmark = pytest.mark.peer
 
 STUDY = ("StudyInstanceUID", "PatientName", "PatientID", "StudyDate", "StudyDescription", "AccessionNumber")
-COUNTS = ("ModalitiesInStudy", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "SOPClassesInStudy")
-SERIES = ("SeriesInstanceUID", "StudyInstanceUID", "SeriesNumber", "Modality", "NumberOfSeriesRelatedInstances")
+COUNTS = (
+    "ModalitiesInStudy",
+    "NumberOfStudyRelatedSeries",
+    "NumberOfStudyRelatedInstances",
+    "SOPClassesInStudy",
+)
+SERIES = (
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "SeriesNumber",
+    "Modality",
+    "NumberOfSeriesRelatedInstances",
+)
 IMAGE = ("SOPInstanceUID", "SOPClassUID", "InstanceNumber", "SeriesInstanceUID", "StudyInstanceUID")
 
 
