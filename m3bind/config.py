@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -247,12 +248,20 @@ def load_recipe(name_or_path: str) -> Recipe:
         shipped = resources.files("m3bind") / "recipes" / f"{name_or_path}.toml"
         if not shipped.is_file():
             raise ConfigError(f"No recipe named {name_or_path!r}: `m3bind recipes` lists those that ship.")
-        return parse_recipe(tomllib.loads(shipped.read_text("utf-8")), name_or_path)
+        return _read(shipped, name_or_path)
     package = Path(__file__).parent
     for found in (path, package / path, package.parent / path):
         if found.is_file():
-            return parse_recipe(tomllib.loads(found.read_text("utf-8")), name_or_path)
+            return _read(found, name_or_path)
     raise ConfigError(f"No recipe at {path}: give a path to a TOML file or the name of a recipe.")
+
+
+def _read(file: Traversable, origin: str) -> Recipe:
+    try:
+        raw = tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Recipe {origin} is no TOML: {error}.") from error
+    return parse_recipe(raw, origin)
 
 
 def shipped_recipes() -> tuple[str, ...]:

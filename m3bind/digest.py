@@ -16,6 +16,7 @@ from safetensors.torch import save
 from m3bind.config import Recipe
 from m3bind.data.captions import shared_captions, training_captions
 from m3bind.data.examples import examples
+from m3bind.data.groups import load_groups
 from m3bind.towers.base import VisualTower
 
 PACKAGE = Path(__file__).parent
@@ -74,6 +75,7 @@ def bind_digest(recipe: Recipe, before: Path) -> str:
             **_common(recipe),
             "before": _weights(before),
             "data": {m: data_digest(recipe, m) for m in recipe.modalities},
+            "groups": {g.id: sorted(g.findings) for g in load_groups()},
             "shared": {m: [[c.text, dict(c.states)] for c in shared_captions(m)] for m in recipe.modalities},
             "modalities": {m: part.model_dump(mode="json") for m, part in recipe.modalities.items()},
             "settings": recipe.bind.model_dump(mode="json"),

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save
 
+from dicom_node.errors import ConfigError
 from m3bind.bind import Side, bind_towers
 from m3bind.checkpoint import (
     BoundModel,
@@ -146,7 +147,14 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def pretrain(here: Site, modalities: Sequence[str] = ()) -> None:
-    """The named modalities (all where none is named). They do not depend on each other."""
+    """The named modalities (all where none is named). They do not depend on each other.
+
+    Raises ConfigError for one that the recipe lacks.
+    """
+    if strange := [name for name in modalities if name not in here.recipe.modalities]:
+        raise ConfigError(
+            f"The recipe has no modality {', '.join(strange)}, only {', '.join(here.recipe.modalities)}."
+        )
     for modality in modalities or tuple(here.recipe.modalities):
         with _locked(here, f"pretrain-{modality}"):
             _pretrain_one(here, modality)

@@ -42,7 +42,7 @@ class Sampler:
         self._labels = labels[:, :findings]
         self._relation = relation(labels, states)
         self._of_group = (states[:, findings:] >= 0).any(axis=1)  # (M,)
-        self._common = common if self._of_group.any() else 0.0
+        self._common = common
         datasets = np.asarray([e.dataset for e in found])
         self._members = [np.flatnonzero(datasets == name) for name in sorted(set(datasets.tolist()))]
         sizes = np.sqrt([len(m) for m in self._members])
@@ -76,7 +76,7 @@ class Sampler:
 
     def _wanted(self, true: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.bool_]:
         """(M,) of the captions that are true: those of groups, or all others."""
-        if not self._common:
+        if not self._of_group.any():
             return true
         kind = true & (self._of_group == (random.random() < self._common))
         return kind if kind.any() else true

@@ -54,10 +54,12 @@ class Templates:
 
 
 def load_templates(modality: str) -> Templates:
-    """The templates of one modality."""
+    """The templates of one modality. Raises ConfigError for one that captions.toml lacks."""
     text = (resources.files("m3bind") / "data" / "captions.toml").read_text("utf-8")
     raw: dict[str, Any] = tomllib.loads(text)
-    own = raw["modality"][modality]
+    own = raw["modality"].get(modality)
+    if own is None:
+        raise ConfigError(f"captions.toml has no [modality.{modality}]: write what its images are called.")
     return Templates(
         affirmed=tuple(raw["affirmed"]),
         negated=tuple(raw["negated"]),

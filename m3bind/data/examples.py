@@ -16,7 +16,7 @@ from dicom_node.errors import ConfigError
 from dicom_node.pixels.ops import Patch
 from m3bind.config import Recipe
 from m3bind.data.captions import caption_pool, label_matrix, relation, state_matrix
-from m3bind.data.catalogue import FindingSpec, Labels, findings_of, labels_of
+from m3bind.data.catalogue import FindingSpec, Labels, findings_of, labels_of, load_findings
 from m3bind.data.readers import DATASET_READERS, READERS
 from m3bind.data.sources import DATASETS, MEASURE_ONLY, Row, data_root, training_part
 
@@ -62,16 +62,26 @@ def _example(row: Row, modality: str, reader: str, specs: tuple[FindingSpec, ...
 def examples(recipe: Recipe, modality: str, split: Split | None = None) -> Sequence[Example]:
     """Examples of one modality and split (all splits where None), in a fixed order.
 
-    Raises ConfigError for a modality that the recipe lacks, or a data set that may not be trained on.
+    Raises ConfigError for a modality that the recipe lacks or of which no finding is known, or a data set
+    that may not be trained on or labels nothing of the modality.
     """
     part = recipe.modalities.get(modality)
     if part is None:
         raise ConfigError(f"The recipe has no modality {modality!r}, only {', '.join(recipe.modalities)}.")
-    specs, root = findings_of(modality), data_root()
+    specs = findings_of(modality)
+    if not specs:
+        known = dict.fromkeys(f.modality for f in load_findings())
+        raise ConfigError(
+            f"No finding of {modality!r} is known, only of {', '.join(known)}: call the modality so, or "
+            "describe its findings in m3bind/data/findings and its sentences in captions.toml."
+        )
+    root = data_root()
     found: list[Example] = []
     for dataset in part.datasets:
         if dataset not in DATASETS or dataset in MEASURE_ONLY:
             raise ConfigError(f"{dataset!r} is no data set to train on.")
+        if not any(dataset in spec.rules for spec in specs):
+            raise ConfigError(f"{dataset!r} labels no finding of {modality!r}: take a data set of its kind.")
         found += [_example(row, modality, part.reader, specs) for row in DATASETS[dataset](root)]
     return [e for e in found if split is None or e.split == split]
 

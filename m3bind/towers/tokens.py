@@ -56,7 +56,10 @@ Tokenize = TextTokens | FixedLength
 
 def _read(folder: Path) -> Tokenizer:
     if (folder / FAST).is_file():
-        return Tokenizer.from_file(str(folder / FAST))
+        try:
+            return Tokenizer.from_file(str(folder / FAST))
+        except Exception as error:  # the library raises no other kind
+            raise ConfigError(f"{folder / FAST} is no tokenizer that can be read: {error}.") from error
     if any(all((folder / name).is_file() for name in names) for names in SLOW):
         if not (folder / "tokenizer_config.json").is_file():
             raise ConfigError(

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from m3bind.config import load_recipe
-from m3bind.digest import code_digest, features_digest, pretrain_digest
+from m3bind.data.groups import Group
+from m3bind.digest import bind_digest, code_digest, distil_digest, features_digest, pretrain_digest
 
 pytestmark = pytest.mark.train
 
@@ -46,3 +47,16 @@ def test_only_what_decides_a_modality_counts():
     with torch.no_grad():
         next(tower.stages.parameters()).add_(1)
     assert features_digest(recipe, "ecg", tower, 1) != before
+
+
+@pytest.mark.data
+def test_what_a_shared_sentence_is_true_of_counts(tmp_path, monkeypatch):
+    whole = load_recipe("mini")
+    recipe = whole.model_copy(update={"modalities": {"ct": whole.modalities["ct"]}})
+    before = bind_digest(recipe, tmp_path), distil_digest(recipe, tmp_path), pretrain_digest(recipe, "ct")
+    group = Group("malignancy", "malignant tumour", frozenset({"ct.benign_nodule", "xray.mass"}))
+    monkeypatch.setattr("m3bind.digest.load_groups", lambda: (group,))
+    after = bind_digest(recipe, tmp_path), distil_digest(recipe, tmp_path), pretrain_digest(recipe, "ct")
+    assert after[0] != before[0]
+    assert after[1] != before[1]
+    assert after[2] == before[2]  # the first stage shows no shared sentence

@@ -125,6 +125,14 @@ def two_step_recipe(path):
     return path
 
 
+def test_a_modality_that_the_recipe_lacks_is_told(tmp_path):
+    words = ["pretrain", "mini", "--out", str(tmp_path), "--modality", "ct", "--modality", "mri"]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).startswith("The recipe has no modality mri, only xray, ct")
+    assert not list(tmp_path.rglob("*.lock"))
+
+
 @pytest.mark.data
 def test_all_stages_on_real_data(tmp_path, monkeypatch):
     path = two_step_recipe(tmp_path / "two.json")

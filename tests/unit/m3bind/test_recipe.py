@@ -34,6 +34,14 @@ def test_no_file_is_told():
         load_recipe("recipes/none.toml")
 
 
+@pytest.mark.parametrize("content", [b"name = 'x", b"\xff\xd8\xff"])
+def test_a_file_that_is_no_toml_is_told(content, tmp_path):
+    path = tmp_path / "broken.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"broken\.toml is no TOML"):
+        load_recipe(str(path))
+
+
 def test_an_unknown_recipe_is_named():
     with pytest.raises(ConfigError, match="no-such"):
         load_recipe("no-such")

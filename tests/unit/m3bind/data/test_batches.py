@@ -93,6 +93,13 @@ def test_a_part_of_the_images_brings_a_sentence_that_every_modality_shares(found
     assert part(0.1) < 0.35 < part(0.8)
 
 
+def test_no_image_brings_a_shared_sentence_where_none_is_asked_for(found):
+    pool = caption_pool("xray") + shared_captions("xray")
+    sampler, random = Sampler(found, pool), np.random.default_rng(5)
+    drawn = [sampler.batch(16, random) for _ in range(20)]
+    assert all(s.startswith("xray.") for b in drawn for t in b.texts for s in pool[t].states)
+
+
 def test_a_pool_without_shared_sentences_draws_what_it_always_drew(found):
     pool = caption_pool("xray")
     plain, asked = Sampler(found, pool), Sampler(found, pool, common=0.5)

@@ -87,6 +87,11 @@ def test_pool_speaks_for_against_and_of_normal(modality):
     assert any(c.text in load_templates(modality).normal and set(c.states.values()) == {0} for c in pool)
 
 
+def test_a_modality_without_sentences_is_told():
+    with pytest.raises(ConfigError, match=r"captions\.toml has no \[modality\.mri\]"):
+        load_templates("mri")
+
+
 def test_negated_statements_read_as_negations():
     for modality in MODALITIES:
         health = load_templates(modality).normal

@@ -55,6 +55,23 @@ def test_an_example_becomes_the_input_that_the_encoder_takes(modality):
 
 
 @pytest.mark.data
+def test_what_nobody_labelled_is_refused_before_a_file_is_read():
+    part = RECIPE.modalities["ecg"]
+
+    def recipe(modality, dataset):
+        return RECIPE.model_copy(
+            update={"modalities": {modality: part.model_copy(update={"datasets": (dataset,)})}}
+        )
+
+    with pytest.raises(ConfigError, match="'mri' is known, only of ct, ecg, pathology, retina, xray"):
+        examples(recipe("mri", "ptbxl"), "mri")
+    with pytest.raises(ConfigError, match="'nih' labels no finding of 'ecg'"):
+        examples(recipe("ecg", "nih"), "ecg")
+    with pytest.raises(ConfigError, match="'not_chest' is no data set to train on"):
+        examples(recipe("ecg", "not_chest"), "ecg")
+
+
+@pytest.mark.data
 def test_captions_of_an_example_are_true_of_it():
     example = next(e for e in examples(RECIPE, "xray", "val") if e.labels["xray.pneumonia"] == 1)
     texts = example.captions()

@@ -1,9 +1,10 @@
 """Who shares what with whom."""
 
+import numpy as np
 import pytest
 
 from dicom_node.errors import ConfigError
-from m3bind.data.captions import relation, shared_captions, stated
+from m3bind.data.captions import caption_pool, relation, shared_captions, stated
 from m3bind.data.catalogue import findings_of, illnesses_of
 from m3bind.data.groups import Group, is_in, is_normal, load_groups, parse_groups, shared_labels
 
@@ -75,3 +76,30 @@ def test_a_shared_sentence_is_true_where_the_labels_say_so():
     assert true[:, where["cancer"]].tolist() == [1, 0, -1]
     assert true[:, where["no cancer"]].tolist() == [0, 1, -1]
     assert true[:, where["no abnormality"]].tolist() == [0, 1, -1]
+
+
+def naive_truth(known, states):
+    """1, 0 or -1: every statement looked up by itself."""
+    told = [None if known[name] is None else int(known[name]) == value for name, value in states.items()]
+    if False in told:
+        return 0
+    return -1 if None in told else 1
+
+
+def whole(modality, labels, illnesses, groups):
+    """Labels of findings and of groups, by the definitions."""
+    told = {f"shared:{g.id}": is_in(g, modality, labels) for g in groups}
+    return {**labels, **told, "shared:normal": is_normal(illnesses, labels)}
+
+
+@pytest.mark.parametrize("modality", ["xray", "ct", "retina", "ecg", "pathology"])
+def test_what_findings_and_groups_say_together_equals_looking_each_up(modality):
+    random, ids = np.random.default_rng(0), [f.id for f in findings_of(modality)]
+    labels = [{i: (0, 0, 0, 0, 1, None)[random.integers(0, 6)] for i in ids} for _ in range(12)]
+    labels += [dict.fromkeys(ids, 0), dict.fromkeys(ids, None)]
+    captions = (*caption_pool(modality)[::7], *shared_captions(modality))
+    _, told, states = stated(modality, labels, captions)
+    illnesses, groups = illnesses_of(modality), load_groups()
+    known = [whole(modality, each, illnesses, groups) for each in labels]
+    expected = [[naive_truth(each, c.states) for c in captions] for each in known]
+    assert relation(told, states).tolist() == expected

@@ -66,3 +66,9 @@ def test_what_is_missing_is_named(tmp_path):
     configure(tmp_path)
     with pytest.raises(ConfigError, match="names no padding token"):
         load_tokens(tmp_path, 8)
+
+
+def test_a_broken_tokenizer_is_told(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"tokenizer\.json is no tokenizer that can be read"):
+        load_tokens(tmp_path, 16)
