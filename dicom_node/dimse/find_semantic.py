@@ -1,11 +1,4 @@
-"""Questions in words, or by example, in a C-FIND: the private block of this project, and the AE title.
-
-    (4D33,00xx) LO  private creator M3BIND; xx is the block (PS3.5 section 7.8.1)
-    (4D33,xx01) LT  the question
-    (4D33,xx02) FD  answer: score, 0 to 1
-    (4D33,xx03) LO  answer: what speaks for it, one value each
-    (4D33,xx04) UI  study or series that answers shall be like
-    (4D33,xx05) LO  answer: bundle, name and version
+"""Questions in words, or by example, in a C-FIND: the private block of `search.told`, and the AE title.
 
 A workstation that can fill standard fields only calls another AE title: the question is then what stands in
 Study Description. All other keys filter, as ever.
@@ -29,15 +22,11 @@ from dicom_node.matching.query import Query
 from dicom_node.matching.times import range_of
 from dicom_node.search.answer import MOST, Answer, Hit, Request
 from dicom_node.search.dates import Days
+from dicom_node.search.told import BUNDLE, CREATOR, GROUP, LO_LENGTH, SCORE, SIMILAR, TAGS, TEXT, tags_of
 from dicom_node.store.find_facts import Narrowing
 from dicom_node.uids import is_uid
 
-GROUP = 0x4D33
-CREATOR = "M3BIND"
-TEXT, SCORE, TAGS, SIMILAR, BUNDLE = range(1, 6)
-"""Elements of the block."""
 STUDY_DESCRIPTION = tag_of("StudyDescription")
-LO_LENGTH = 64
 
 
 class Asker(Protocol):
@@ -157,15 +146,3 @@ def add_block(made: Dataset, semantic: Semantic, hit: Hit, bundle: str) -> None:
         made.add_new(base | SCORE, "FD", hit.score)
     made.add_new(base | TAGS, "LO", [tag[:LO_LENGTH] for tag in tags_of(hit)])
     made.add_new(base | BUNDLE, "LO", bundle[:LO_LENGTH])
-
-
-def tags_of(hit: Hit) -> list[str]:
-    """What speaks for an answer: `Pneumothorax: absent 0.02`, `similarity 0.83`."""
-    told = [] if hit.similarity is None else [f"similarity {hit.similarity:.2f}"]
-    for judged in hit.why:
-        if judged.finding is not None and judged.probability is not None and judged.presence is not None:
-            told.append(f"{judged.finding.name}: {judged.presence.value} {judged.probability:.2f}")
-        else:
-            words = judged.statement.words.replace("\\", "/")
-            told.append(f"{words[:40]}: likeness {judged.likeness:+.1f}")
-    return told

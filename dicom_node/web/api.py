@@ -17,6 +17,7 @@ from dicom_node.store.states import DeliveryRecord, FetchRecord, FetchState, Stu
 from dicom_node.uids import UID_LENGTH, UID_PATTERN
 from dicom_node.web.ports import NodeInfo, Studies, WebPorts
 from dicom_node.web.problems import MEDIA_TYPE, Problem, ProblemError
+from dicom_node.web.qido import add_qido
 from dicom_node.web.search import ByObject, add_search
 
 WHOLE_UID = f"^{UID_PATTERN}$"
@@ -137,6 +138,7 @@ def build_router(ports: WebPorts, by_object: ByObject) -> APIRouter:
     _add_doing(router, ports)
     _add_fetches(router, ports)
     add_search(router, ports, by_object)
+    add_qido(router, ports)
     return router
 
 

@@ -1,5 +1,6 @@
 """The pages in a real browser: they keep fresh, the keyboard works, the content policy lets them work."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dicom_node.web.app import create_app
 from dicom_node.web.server import WebServer
 from tests.support.browser import Page, open_page
 from tests.support.studies import StudiesInMemory, record
+from tests.support.web_archive import SAMPLES, archived
 from tests.support.web_node import CHEST, FAILED, Node, fill
 
 pytestmark = pytest.mark.peer
@@ -19,7 +21,9 @@ pytestmark = pytest.mark.peer
 def node(tmp_path: Path) -> Node:
     studies = StudiesInMemory()
     fill(studies, tmp_path)
-    return Node(studies)
+    node = Node(studies)
+    archived(node)
+    return node
 
 
 @pytest.fixture
@@ -75,3 +79,79 @@ def test_markup_from_outside_is_not_run(page: Page, node: Node, url: str) -> Non
 def test_nothing_overflows_a_narrow_window(page: Page, url: str) -> None:
     page.open(f"{url}/studies/{CHEST}")
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_a_question_is_asked_and_answered_by_keyboard(page: Page, url: str) -> None:
+    page.open(f"{url}/")
+    for _ in range(6):
+        page.press("Tab")
+        if page.evaluate("document.activeElement.id") == "q":
+            break
+    page.write("pneumonia, no effusion")
+    page.press("Enter")
+    # Fields that were left empty stay out of the address.
+    page.wait_for("location.search === '?q=pneumonia%2C+no+effusion' && document.readyState === 'complete'")
+    assert page.evaluate("document.querySelector('h1').textContent") == "1 study answers"
+    for _ in range(20):
+        page.press("Tab")
+        if page.evaluate("document.activeElement.className") == "study":
+            break
+    page.wait_for("document.querySelector('.picture img').naturalWidth > 100")
+    page.wait_for("getComputedStyle(document.querySelector('.picture svg')).opacity === '1'")
+    page.press("Enter")
+    page.wait_for("location.pathname === '/studies/2.25.1' && document.readyState === 'complete'")
+    assert page.complaints == []
+
+
+def test_what_is_typed_outlives_the_refresh_of_the_list(page: Page, node: Node, url: str) -> None:
+    page.open(f"{url}/")
+    page.evaluate("document.getElementById('q').focus()")
+    page.write("no pneu")
+    node.studies.add(record("1.2.98", StudyState.RECEIVING, 50))
+    page.wait_for("document.querySelector('[href=\"/studies/1.2.98\"]')")
+    assert page.evaluate("document.getElementById('q').value") == "no pneu"
+    assert page.evaluate("document.activeElement.id") == "q"
+
+
+def test_a_file_is_searched_by_and_the_answer_is_announced(page: Page, node: Node, url: str) -> None:
+    content = base64.b64encode((SAMPLES / "xray" / "chest-pa.dcm").read_bytes()).decode()
+    page.open(f"{url}/search")
+    page.evaluate(
+        "(() => {"
+        f"const bytes = Uint8Array.from(atob('{content}'), c => c.charCodeAt(0));"
+        "const held = new DataTransfer(); held.items.add(new File([bytes], 'chest.dcm'));"
+        "const file = document.getElementById('file'); file.files = held.files;"
+        "file.dispatchEvent(new Event('change', { bubbles: true })); })()"
+    )
+    page.wait_for("document.querySelector('.answers .study')")
+    assert page.evaluate("document.getElementById('asking').textContent") == "3 studies answer"
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    assert node.looked == [(SAMPLES / "xray" / "chest-pa.dcm").stat().st_size]
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/search",
+        "/search?q=pneumonia&sex=F&age_from=40&modality=xray",
+        "/search?similar_to=2.25.1",
+        "/search?q=retinopathy",
+        "/studies/2.25.1",
+        "/studies/1.2.3",
+    ],
+)
+def test_axe_finds_no_serious_fault_and_nothing_overflows(page: Page, url: str, path: str) -> None:
+    page.open(f"{url}{path}")
+    assert page.axe() == []
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.evaluate("window.broken === undefined && !document.querySelector('h6')")
+    page.complaints.clear()  # an unknown study is a 404, which Chromium tells
+
+
+def test_axe_would_find_one(page: Page, url: str) -> None:
+    page.open(f"{url}/search")
+    page.evaluate("document.querySelector('label[for=q]').remove()")
+    page.evaluate("document.getElementById('q').removeAttribute('placeholder')")
+    assert any(fault.startswith("label: ") for fault in page.axe())

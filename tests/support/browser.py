@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,22 @@ class Page:
         codes = {"Tab": 9, "Enter": 13}
         self._ask("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=codes[key], **text)
         self._ask("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=codes[key])
+
+    def write(self, text: str) -> None:
+        """Put text where the focus is, as if it were typed."""
+        self._ask("Input.insertText", text=text)
+
+    def axe(self) -> list[str]:
+        """What axe finds serious or critical in the page, a line for each fault."""
+        package = find_spec("axe_core_python")
+        if package is None or package.origin is None:
+            raise BrowserError("axe is missing: install axe-core-python, of the development tools")
+        self.evaluate(f"{Path(package.origin).with_name('axe.min.js').read_text(encoding='utf-8')}; true")
+        faults = self.evaluate(
+            "axe.run(document).then(told => told.violations.flatMap(fault => fault.nodes.map("
+            "node => [fault.impact, `${fault.id}: ${node.html} ${node.failureSummary}`])))"
+        )
+        return [line for impact, line in faults if impact in ("serious", "critical")]
 
     def screenshot(self, path: Path) -> None:
         """The visible part as PNG."""

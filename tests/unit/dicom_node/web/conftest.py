@@ -10,6 +10,7 @@ import pytest
 
 from dicom_node.web.app import create_app
 from dicom_node.web.server import WebServer
+from tests.support.records import RecordsInMemory
 from tests.support.studies import StudiesInMemory
 from tests.support.web_node import Node, fill
 
@@ -30,6 +31,7 @@ def node(served: tuple[Node, httpx.Client], tmp_path: Path) -> Node:
     """The node, ready again and full of studies."""
     node, _ = served
     node.studies, node.ready, node.database_up, node.announced = StudiesInMemory(), True, True, []
+    node.records, node.looked, node.archive = RecordsInMemory(), [], None
     fill(node.studies, tmp_path)
     return node
 

@@ -208,6 +208,12 @@ def test_openapi_tells_of_every_route_for_programs(client: httpx.Client) -> None
         "/api/announce",
         "/api/fetches",
         "/api/fetches/{archive}/{study}/retry",
+        "/dicom-web/studies",
+        "/dicom-web/series",
+        "/dicom-web/instances",
+        "/dicom-web/studies/{study}/series",
+        "/dicom-web/studies/{study}/instances",
+        "/dicom-web/studies/{study}/series/{series}/instances",
     }
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert all(operation["description"] for operation in operations)
