@@ -87,18 +87,11 @@ def display(
     C.11.2); and what was assumed. The first of several windows or tables counts, as for display.
 
     Without a VOI transformation, 8-bit values keep their full range, deeper ones are stretched from their
-    least to their greatest value among those that are not `hidden` (H, W). So are those of a radiograph for
-    processing, whose own scale is the detector's; their logarithm where they are linear in the X-ray
-    intensity (Pixel Intensity Relationship, PS3.3 C.8.11.3.1.2).
+    least to their greatest value among those that are not `hidden` (H, W).
     """
     header = loaded.header
     if loaded.instance.sop_class_uid == DigitalXRayImageStorageForProcessing:
-        raw = np.asarray(stored, dtype=np.float32)
-        if text(header, "PixelIntensityRelationship").upper() == "LIN":
-            raw = np.log1p(raw - raw.min())
-        return _stretched(raw, hidden), (
-            "It is a radiograph for processing: grey values were stretched, without the maker's processing.",
-        )
+        return _unprocessed(header, stored, hidden)
     with parsing("bad-lookup-table", "Its modality or VOI lookup table cannot be applied."):
         table = first_item(header, "VOILUTSequence")
         if table is not None:
@@ -112,6 +105,26 @@ def display(
         return (full if (number(header, "RescaleSlope") or 1.0) > 0 else np.float32(1.0) - full), ()
     return _stretched(modality, hidden), (
         "No window was given; grey values were stretched from the least to the greatest.",
+    )
+
+
+def _unprocessed(
+    header: Dataset, stored: NDArray[Any], hidden: NDArray[np.bool_] | None
+) -> tuple[Floats, tuple[str, ...]]:
+    """A radiograph for processing, whose scale is the detector's: stretched; its logarithm where it is linear
+    in the X-ray intensity. Where the photometric interpretation would show bone black against what Pixel
+    Intensity Relationship Sign says of the values, the sign is believed (PS3.3 C.8.11.3.1.2)."""
+    raw = np.asarray(stored, dtype=np.float32)
+    if text(header, "PixelIntensityRelationship").upper() == "LIN":
+        raw = np.log1p(raw - raw.min())
+    values = _stretched(raw, hidden)
+    told = "It is a radiograph for processing: grey values were stretched, without the maker's processing."
+    bone_is_low = {1.0: True, -1.0: False}.get(number(header, "PixelIntensityRelationshipSign") or 0.0)
+    if bone_is_low is None or bone_is_low == (photometric_of(header) == "MONOCHROME1"):
+        return values, (told,)
+    return np.float32(1.0) - values, (
+        told,
+        "Its photometric interpretation and Pixel Intensity Relationship Sign disagree; bone was made white.",
     )
 
 

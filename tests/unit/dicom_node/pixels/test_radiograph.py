@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_rescale, apply_windowing
+from pydicom.uid import DigitalXRayImageStorageForProcessing
 
 from dicom_node.pixels.headers import read_instance
 from dicom_node.pixels.select import read_study
@@ -66,6 +67,24 @@ def test_monochrome1_is_the_negative(tmp_path: Path) -> None:
         pair.append(values(tmp_path, ds))
     np.testing.assert_allclose(pair[0], 1 - pair[1], atol=1e-6)
     assert pair[0][0, 0] == 1
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_bone_is_white_in_a_film_for_processing(tmp_path: Path, photometric: str, sign: int) -> None:
+    """Sign -1: the higher the value, the less of the beam came through (PS3.3 C.8.11.3.1.2)."""
+    ds = radiograph(RAMP, photometric, bits=12)
+    ds.SOPClassUID = DigitalXRayImageStorageForProcessing
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    ds.PixelIntensityRelationship, ds.PixelIntensityRelationshipSign = "LOG", sign
+    bone = -1 if sign == -1 else 0
+    read = run(tmp_path, ds)
+    (view,) = read.views
+    shown = view.samples[0].values
+    assert shown.flat[bone] == pytest.approx(1.0)
+    assert shown.flat[-1 - bone] == pytest.approx(0.0)
+    told = any("disagree" in note for note in view.notes)
+    assert told == ((photometric == "MONOCHROME1") != (sign == 1))
 
 
 @pytest.mark.parametrize("first", [0, 500])
