@@ -56,6 +56,13 @@
       if (one.orthanc_id) {
         title.href = '#study?uuid=' + encodeURIComponent(one.orthanc_id);
         title.setAttribute('rel', 'external');
+        // Explorer shows another study on the same page only after a fresh start.
+        title.addEventListener('click', function (event) {
+          event.preventDefault();
+          event.stopPropagation();
+          window.location.hash = title.getAttribute('href');
+          window.location.reload();
+        });
       } else {
         title.title = 'not in this archive';
       }

@@ -26,19 +26,22 @@ COMPARED_WITH = (1, 10, 1)
 """The version of Orthanc with which the answers were compared."""
 
 MAIN_TAGS = {
-    "Patient": ("0010,0010", "0010,0020", "0010,0030", "0010,0040", "0010,1000"),
+    "Patient": (
+        "0010,0010", "0010,0020", "0010,0030", "0010,0040", "0010,1000",
+    ),
     "Study": (
-        "0008,0020", "0008,0030", "0008,0050", "0008,0080", "0008,0090", "0008,1030", "0020,000d", "0020,0010",
-        "0032,1032", "0032,1060",
+        "0008,0020", "0008,0030", "0008,0050", "0008,0080", "0008,0090", "0008,1030", "0020,000d",
+        "0020,0010", "0032,1032", "0032,1060",
     ),
     "Series": (
-        "0008,0021", "0008,0031", "0008,0060", "0008,0070", "0008,1010", "0008,103e", "0008,1070", "0018,0010",
-        "0018,0015", "0018,0024", "0018,1030", "0018,1090", "0018,1400", "0020,000e", "0020,0011", "0020,0037",
-        "0020,0105", "0020,1002", "0040,0254", "0054,0081", "0054,0101", "0054,1000",
+        "0008,0021", "0008,0031", "0008,0060", "0008,0070", "0008,1010", "0008,103e", "0008,1070",
+        "0018,0010", "0018,0015", "0018,0024", "0018,1030", "0018,1090", "0018,1400", "0020,000e",
+        "0020,0011", "0020,0037", "0020,0105", "0020,1002", "0040,0254", "0054,0081", "0054,0101",
+        "0054,1000",
     ),
     "Instance": (
-        "0008,0012", "0008,0013", "0008,0018", "0020,0012", "0020,0013", "0020,0032", "0020,0037", "0020,0100",
-        "0020,4000", "0028,0008", "0054,1330",
+        "0008,0012", "0008,0013", "0008,0018", "0020,0012", "0020,0013", "0020,0032", "0020,0037",
+        "0020,0100", "0020,4000", "0028,0008", "0054,1330",
     ),
 }  # fmt: skip
 """What the database of Orthanc 1.10 keeps of each level."""
@@ -182,8 +185,8 @@ class OrdinaryFind:
         return made
 
     def _main_tags(self, level: str, identifier: str) -> dict[str, Mapping[str, str]]:
-        """By tag, the tags of the level that keeps it: this one or one above. What is kept of a patient is what
-        the study says; for a patient, the study of the instance that stands for it."""
+        """By tag, the tags of the level that keeps it: this one or one above. What is kept of a patient is
+        what the study says; for a patient, the study of the instance that stands for it."""
         if level == "Patient":
             first = self._archive.resource("Instance", self._below(level, identifier, "Instance")[0])
             study = self._archive.resource("Study", self._archive.resource("Series", first.parent).parent)

@@ -80,7 +80,8 @@ class SemanticFind:
         """What the node found, best first, by Study and (at that level) Series Instance UID."""
         answer = self._ask("/api/search", _params(semantic))
         if answer.status >= 400:
-            raise QueryError(answer.detail)
+            # The node's own words may quote the question, and these go into a log.
+            raise QueryError(f"the node cannot use it: {answer.document.get('reason') or answer.status}")
         try:
             return {
                 (str(hit["study_uid"]), str(hit["series_uid"] or "") if level == "Series" else ""): hit

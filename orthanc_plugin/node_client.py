@@ -62,12 +62,6 @@ class NodeAnswer:
     document: Mapping[str, Any]
     """JSON; of a problem (RFC 9457) where the status is 400 or above."""
 
-    @property
-    def detail(self) -> str:
-        """Of a problem, in words; what to do about it."""
-        detail = self.document.get("detail")
-        return detail if isinstance(detail, str) else f"the node answered {self.status}"
-
 
 class NodeClient:
     """One connection per request; never through a proxy; redirects are not followed."""
@@ -111,7 +105,7 @@ class NodeClient:
             raise NodeUnavailableError(f"status {status}{detail}")
 
     def ask(self, path: str, query: Mapping[str, str] | None = None) -> NodeAnswer:
-        """GET `path`, within AskTimeoutSeconds in all. Raises NodeUnavailableError where no JSON comes back."""
+        """GET `path`, within AskTimeoutSeconds. Raises NodeUnavailableError where no JSON comes back."""
         until = time.monotonic() + self._ask_timeout
         connection = self._connect(self._ask_timeout)
         target = f"{self._root}{path}" + (f"?{urlencode(query)}" if query else "")

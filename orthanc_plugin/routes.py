@@ -84,7 +84,9 @@ class Routes:
         limit = parameters.get("limit", "20")
         if not re.fullmatch("[0-9]{1,3}", limit) or not 1 <= int(limit) <= MOST:
             return problem(400, f"limit is a number from 1 to {MOST}.")
-        reply = self._plain("/api/search", {**parameters, "limit": limit})
+        # Orthanc leaves a form's plus signs as they are.
+        asked = {name: value.replace("+", " ") for name, value in parameters.items()}
+        reply = self._plain("/api/search", {**asked, "limit": limit})
         if reply.status >= 400:
             return reply
         archive = self._archive()

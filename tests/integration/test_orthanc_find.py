@@ -61,10 +61,13 @@ QUESTIONS = [
     ask("all", "STUDY", *STUDY),
     ask("counts", "STUDY", *STUDY, *COUNTS),
     ask("nothing-asked", "STUDY"),
-    ask("every-kept-key", "STUDY", *STUDY, "StudyTime", "StudyID", "InstitutionName", "ReferringPhysicianName",
-        "RequestedProcedureDescription", "RequestingPhysician", "PatientBirthDate", "PatientSex", "0010,1000"),
+    ask("every-kept-key", "STUDY", *STUDY, "StudyTime", "StudyID", "InstitutionName",
+        "ReferringPhysicianName",
+        "RequestedProcedureDescription", "RequestingPhysician", "PatientBirthDate", "PatientSex",
+        "0010,1000"),
     ask("keys-of-series", "STUDY", *STUDY, "Modality", "SeriesDescription", "Manufacturer"),
-    ask("keys-of-header", "STUDY", *STUDY, "Modality", "SeriesNumber", "PatientAge", "Rows", "SliceThickness"),
+    ask("keys-of-header", "STUDY", *STUDY, "Modality", "SeriesNumber", "PatientAge", "Rows",
+        "SliceThickness"),
     ask("unknown-keys", "STUDY", *STUDY, "TimezoneOffsetFromUTC", "IssuerOfPatientID", "StudyComments"),
     ask("name", "STUDY", *STUDY, PatientName="doe^jane"),
     ask("name-wild", "STUDY", *STUDY, PatientName="d?e^*"),
@@ -99,8 +102,10 @@ QUESTIONS = [
     ask("series-number", "SERIES", *SERIES, SeriesNumber="2"),
     ask("series-header", "SERIES", *SERIES, "Rows", "InstanceNumber", "FrameOfReferenceUID"),
     ask("images", "IMAGE", *IMAGE, StudyInstanceUID=uid(1), SeriesInstanceUID=uid(1, 2)),
-    ask("images-header", "IMAGE", *IMAGE, "Rows", "Columns", "PatientName", "ImageType", StudyInstanceUID=uid(1)),
-    ask("images-kept", "IMAGE", "SOPInstanceUID", "InstanceNumber", "NumberOfFrames", "PatientID", "Modality"),
+    ask("images-header", "IMAGE", *IMAGE, "Rows", "Columns", "PatientName", "ImageType",
+        StudyInstanceUID=uid(1)),
+    ask("images-kept", "IMAGE", "SOPInstanceUID", "InstanceNumber", "NumberOfFrames", "PatientID",
+        "Modality"),
     ask("patients", "PATIENT", "PatientID", "PatientName", "PatientSex", "NumberOfPatientRelatedStudies",
         "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances", model="-P"),
     ask("patients-of-name", "PATIENT", "PatientID", model="-P", PatientName="DOE*"),
@@ -124,12 +129,13 @@ def objects() -> list[Dataset]:
                RequestAttributesSequence=Items([request]), InstitutionName="St. Nobody"),
         *study(2, name="Doe^John^^Dr", patient_id="P2", date="20240220", time="235959", modality="CR",
                PatientComments="the left one", OtherPatientIDs=["O1", "O2"]),
-        *study(3, name="M\u00fcller^J\u00fcrgen", patient_id="P3", date="20240315", character_set="ISO_IR 100",
-               description="Sch\u00e4del", PatientComments="x" * 400),
+        *study(3, name="M\u00fcller^J\u00fcrgen", patient_id="P3", date="20240315",
+               character_set="ISO_IR 100", description="Sch\u00e4del", PatientComments="x" * 400),
         *study(4, name=KANJI, patient_id="P4", date="20240401", character_set=["", "ISO 2022 IR 87"]),
         *study(5, name="DOE^JANE", patient_id="P1", date="20231231", instances=2, OperatorsName="Op^A"),
-        # Orthanc lets one instance speak for a patient, and an arbitrary one at that: several chances to differ.
-        *(one for n in range(10, 18) for one in study(n, name=f"Spelling^{n}", patient_id=f"Q{n // 2}", PatientAge=f"0{n}Y")),
+        # One instance speaks for a patient, and which one is Orthanc's affair: several chances to differ.
+        *(one for n in range(10, 18)
+          for one in study(n, name=f"Spelling^{n}", patient_id=f"Q{n // 2}", PatientAge=f"0{n}Y")),
     ]  # fmt: skip
 
 
