@@ -63,7 +63,7 @@ def _claims(told: Told) -> list[str]:
             with_interval(told["systems"][DISTILLED]["zero_shot"][m]["macro"]),
             with_interval(told["systems"][UNBOUND]["zero_shot"][m]["macro"]),
             with_interval(c),
-            yes_no(c["kept"]),
+            "yes, with a loss" if c["kept"] and c["high"] < 0 else yes_no(c["kept"]),
         ]
         for m, c in claims["zero_shot_kept"].items()
         if c is not None
