@@ -86,8 +86,9 @@ class OutOfScopeError(InputError):
 
 
 class QuestionError(InputError):
-    """A question that cannot be answered as it was asked. The message says how to ask instead; it never quotes
-    the question, which may hold a name: `span` tells where in it the trouble lies (start, end), if anywhere."""
+    """A question that cannot be answered as it was asked. The message says how to ask instead; it never
+    quotes the question, which may hold a name: `span` tells where in it the trouble lies (start, end), if
+    anywhere."""
 
     def __init__(self, reason: str, message: str, span: tuple[int, int] | None = None) -> None:
         super().__init__(reason, message)

@@ -57,9 +57,7 @@ class Request:
     @property
     def says_something(self) -> bool:
         """Whether anything but the words says what is asked."""
-        return bool(
-            self.modalities or self.days or self.sexes or self.years or self.similar_to or self.seen
-        )
+        return bool(self.modalities or self.days or self.sexes or self.years or self.similar_to or self.seen)
 
 
 @dataclass(frozen=True, slots=True)
