@@ -27,6 +27,7 @@ def _activate() -> Callable[[], dict[str, Any]]:
     from orthanc_plugin.find_archive import FindArchive
     from orthanc_plugin.find_door import FindDoor
     from orthanc_plugin.find_ordinary import why_not
+    from orthanc_plugin.find_query import CREATOR, GROUP
     from orthanc_plugin.host import OrthancHost
     from orthanc_plugin.node_client import NodeClient
     from orthanc_plugin.routes import OF_STUDY, SEARCH, Routes
@@ -50,6 +51,18 @@ def _activate() -> Callable[[], dict[str, Any]]:
     if settings.find:
         reason = why_not(configuration, lambda *version: bool(orthanc.CheckVersionAdvanced(*version)))
         if reason is None:
+            # Peers that speak Implicit VR do not say what our elements are.
+            vr = orthanc.ValueRepresentation
+            for element, kind in {
+                0x1001: vr.LT,
+                0x1002: vr.FD,
+                0x1003: vr.LO,
+                0x1004: vr.UI,
+                0x1005: vr.LO,
+            }.items():
+                orthanc.RegisterPrivateDictionaryTag(
+                    GROUP, element, kind, f"M3Bind{element:04x}", 1, 0, CREATOR
+                )
             orthanc.RegisterFindCallback(FindDoor(orthanc, node, configuration).on_find)
             orthanc.LogWarning("M3Bind: C-FIND is answered by this plugin")
         else:

@@ -141,6 +141,16 @@ def by_words(
     return find_scu(folder / "answers", server.dicom_port, {}, called="ORTHANC", files=[path])
 
 
+def test_a_question_in_implicit_vr_is_understood(server: OrthancServer, tmp_path: Path) -> None:
+    path = question(tmp_path / "query", "pneumonia")
+    told = find_scu(
+        tmp_path / "answers", server.dicom_port, {}, called="ORTHANC", files=[path], options=["-xi"]
+    )
+    assert told.final == "0x0000"
+    assert str(told.answers[0].StudyInstanceUID) == "2.25.1"
+    assert len(told.answers) < len(HERE), "it was answered as an ordinary query"
+
+
 def expected(node: str, **params: str) -> list[dict[str, Any]]:
     answer = httpx.get(f"{node}/api/search", params=params, trust_env=False).raise_for_status().json()
     return [one for one in answer["answers"] if one["study_uid"] in {f"2.25.{n}" for n in HERE}]
