@@ -14,6 +14,8 @@ from dicom_node.search.ports import Floats, Index, Speaker
 from dicom_node.search.question import Reason
 from dicom_node.store.search_facts import Candidate, Filters, Level
 
+LEAST_AWAY = 1e-3
+"""From a centre, in units of a vector's length: what is nearer has no direction but that of rounding."""
 MOST_VIEWS = 100
 """Of one study; their mean is the example."""
 
@@ -89,6 +91,8 @@ def _away(index: Index, centres: Centres, speaker: Speaker, row: Candidate) -> F
 def _from_centre(centres: Centres, modality: str, vector: Floats, own: int) -> Floats:
     """(D,) unit norm; `own` rows of the modality are those of the example itself."""
     centre = centres.of(modality)
-    # A single study is its own centre: then its own direction is all that is known.
-    away = vector - centre.mean if len(centre.rows) > own else vector
-    return unit(np.asarray(away, dtype=np.float32))
+    # A single study is its own centre, and one that lies in the centre points nowhere: then its own direction
+    # is all that is known.
+    away = vector - centre.mean if len(centre.rows) > max(own, 1) else vector
+    known = float(np.linalg.norm(away)) > LEAST_AWAY
+    return unit(np.asarray(away if known else vector, dtype=np.float32))

@@ -95,3 +95,49 @@ def test_no_word_of_a_question_is_in_the_log(node: tuple[NodeProcess, dict[str, 
     refused = httpx.get(f"{process.url}/api/search", params={"q": "Mustermann no"}, trust_env=False)
     assert refused.status_code == 422
     assert "mustermann" not in process.log.read_text(encoding="utf-8", errors="replace").lower()
+
+
+def test_studies_like_a_file_that_the_node_does_not_keep(
+    node: tuple[NodeProcess, dict[str, Dataset]],
+) -> None:
+    process, sent = node
+    before = process.get("/api/studies")["counts"]
+    answer = httpx.post(
+        f"{process.url}/api/search",
+        content=(SAMPLES / SENT[0]).read_bytes(),
+        headers={"Content-Type": "application/dicom"},
+        trust_env=False,
+        timeout=120,
+    )
+    assert answer.status_code == 200, answer.text
+    best = answer.json()["answers"][0]
+    assert best["study_uid"] == str(sent["xray"].StudyInstanceUID)
+    assert process.get("/api/studies")["counts"] == before
+
+
+def test_qido_finds_by_attributes_and_in_words(node: tuple[NodeProcess, dict[str, Dataset]]) -> None:
+    process, sent = node
+    uid = str(sent["ecg"].StudyInstanceUID)
+
+    def found(**keys: str) -> list[dict[str, Any]]:
+        answer = httpx.get(f"{process.url}/dicom-web/studies", params=keys, trust_env=False, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return list(answer.json())
+
+    assert len(found()) == len(sent)
+    (study,) = found(ModalitiesInStudy="ECG")
+    assert study["0020000D"]["Value"] == [uid]
+    like = found(**{"4D331004": uid})
+    assert {one["0020000D"]["Value"][0] for one in like} == {
+        str(dataset.StudyInstanceUID) for dataset in sent.values()
+    } - {uid}
+
+
+def test_pictures_of_what_is_kept(node: tuple[NodeProcess, dict[str, Dataset]]) -> None:
+    process, sent = node
+    for dataset in sent.values():
+        address = f"{process.url}/studies/{dataset.StudyInstanceUID}/thumbnail"
+        answer = httpx.get(address, trust_env=False, timeout=60)
+        assert answer.headers["content-type"] == "image/jpeg"
+    page = httpx.get(f"{process.url}/search?modality=xray", trust_env=False, timeout=60)
+    assert str(sent["xray"].PatientID) in page.text
