@@ -67,7 +67,15 @@ def _activate() -> Callable[[], dict[str, Any]]:
             orthanc.LogWarning("M3Bind: C-FIND is answered by this plugin")
         else:
             orthanc.LogError(f'M3Bind: "Find" is not used, Orthanc answers C-FIND itself: {reason}')
-    routes = Routes(node, lambda: FindArchive(orthanc), orthanc.OrthancException)
+    _register_routes(Routes(node, lambda: FindArchive(orthanc), orthanc.OrthancException), (SEARCH, OF_STUDY))
+    if settings.explorer:
+        orthanc.ExtendOrthancExplorer(Path(__file__).with_name("button.js").read_text("utf-8"))
+    orthanc.LogWarning(f"M3Bind: stable studies are announced to {settings.node_url}")
+    return announcer.status
+
+
+def _register_routes(routes: Any, paths: tuple[str, ...]) -> None:
+    """`routes` is a `routes.Routes`."""
 
     def on_request(output: orthanc.RestOutput, uri: str, **request: Any) -> None:
         if request["method"] != "GET":
@@ -81,12 +89,8 @@ def _activate() -> Callable[[], dict[str, Any]]:
             output.SetHttpHeader("Content-Type", "application/problem+json")
             output.SendHttpStatus(reply.status, reply.body, len(reply.body))
 
-    for route in (SEARCH, OF_STUDY):
-        orthanc.RegisterRestCallback(route, on_request)
-    if settings.explorer:
-        orthanc.ExtendOrthancExplorer(Path(__file__).with_name("button.js").read_text("utf-8"))
-    orthanc.LogWarning(f"M3Bind: stable studies are announced to {settings.node_url}")
-    return announcer.status
+    for path in paths:
+        orthanc.RegisterRestCallback(path, on_request)
 
 
 def _register_status(status: Callable[[], dict[str, Any]]) -> None:
