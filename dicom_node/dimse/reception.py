@@ -6,6 +6,7 @@ C-STORE-RQ goes the usual way; that one is written into a draft of the spool as 
 bounded by a PDU, and the later rename stays on one file system.
 
 A peer that breaks the message protocol is aborted (PS3.8 section 9.3.8), and what it had sent is thrown away.
+An object whose SOP class is none that is stored is read off the network and refused; the association goes on.
 """
 
 from __future__ import annotations
@@ -24,10 +25,20 @@ from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import decode
 from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.service_class import StorageServiceClass
+from pynetdicom.sop_class import uid_to_service_class
 
-from dicom_node.errors import StorageError, UnreadableObjectError, describe, where
+from dicom_node.errors import (
+    M3BindError,
+    StorageError,
+    UnreadableObjectError,
+    UnsupportedObjectError,
+    describe,
+    where,
+)
 from dicom_node.intake import Intake
 from dicom_node.spool import Draft
+from dicom_node.uids import is_uid
 
 COMMAND = 0x01
 """Message control header (PS3.8 section E.2): this fragment belongs to the command set."""
@@ -51,11 +62,11 @@ class Reception:
     """A data set on its way in. Not frozen: it grows while it arrives."""
 
     draft: Draft | None
-    """None when the spool would not take it; `error` then says why."""
+    """None when the spool would not take it, or it is refused unread; `error` then says why."""
     offset: int
     """Bytes of preamble and file meta information before the data set."""
     transfer_syntax_uid: str
-    error: StorageError | None = None
+    error: M3BindError | None = None
     claimed: bool = False
     """A handler has it and will discard it."""
 
@@ -68,7 +79,7 @@ class Reception:
         except StorageError as error:
             self.fail(error)
 
-    def fail(self, error: StorageError) -> None:
+    def fail(self, error: M3BindError) -> None:
         """Give up the file, remember why."""
         self.error = error
         self.discard()
@@ -111,7 +122,9 @@ class SpoolingProvider(DIMSEServiceProvider):
             self._broken = True
             self._drop()
             self._command.clear()
-            log.warning("association.broken", error=describe(error), where=where(error))
+            log.warning(
+                "association.broken", error=describe(error), where=where(error), calling_ae=self._calling_ae
+            )
             self.dul.event_queue.put(INVALID_PDU)
 
     def _take(self, primitive: P_DATA) -> None:
@@ -122,6 +135,25 @@ class SpoolingProvider(DIMSEServiceProvider):
                 self._take_command(context_id, value)
             else:
                 self._pass_on(context_id, value)
+
+    def get_msg(self, block: bool = False) -> Any:
+        """The next message, and its context, for the thread of the association; (None, None): none is there.
+
+        pynetdicom chooses a service by the SOP class that the message names, and aborts where there is none
+        for it. What does not name a storage class is answered here instead, by the same handler as any other
+        object; its `Reception` holds the refusal.
+        """
+        context_id, message = super().get_msg(block)
+        if isinstance(message, C_STORE) and _refused(message):
+            for context in self.assoc.accepted_contexts:
+                if context.context_id == context_id:
+                    StorageServiceClass(self.assoc).SCP(message, context)
+            return None, None
+        return context_id, message
+
+    @property
+    def _calling_ae(self) -> str:
+        return str(self.assoc.requestor.ae_title).strip()
 
     def close(self) -> None:
         """Throw away what was under way, or still unanswered, when the association ended."""
@@ -180,13 +212,12 @@ class SpoolingProvider(DIMSEServiceProvider):
 
     def _open(self, context_id: int, command: Dataset) -> Reception:
         syntax = self._syntax_of(context_id)
-        head = file_head(
-            str(command.get("AffectedSOPClassUID", "")),
-            str(command.get("AffectedSOPInstanceUID", "")),
-            syntax,
-            str(self.assoc.requestor.ae_title),
-        )
+        sop_class = str(command.get("AffectedSOPClassUID", ""))
+        head = file_head(sop_class, str(command.get("AffectedSOPInstanceUID", "")), syntax, self._calling_ae)
         reception = Reception(None, len(head), syntax)
+        if uid_to_service_class(sop_class) is not StorageServiceClass:
+            reception.fail(_no_storage_class(sop_class))
+            return reception
         try:
             reception.draft = self._intake.draft()
             reception.draft.write_unhashed(head)
@@ -224,6 +255,17 @@ ATTRIBUTE = "spooled_reception"
 
 def _violation(what: str) -> UnreadableObjectError:
     return UnreadableObjectError("broken-message", f"{what}: the association is aborted")
+
+
+def _no_storage_class(sop_class: str) -> UnsupportedObjectError:
+    """What the sender and the log are told; nothing but digits and full stops is quoted."""
+    named = sop_class if is_uid(sop_class) else "not even a UID"
+    return UnsupportedObjectError("no-storage-class", f"the SOP class is not stored here: {named}")
+
+
+def _refused(request: C_STORE) -> bool:
+    reception = getattr(request, ATTRIBUTE, None)
+    return isinstance(reception, Reception) and isinstance(reception.error, UnsupportedObjectError)
 
 
 def reception_of(request: Any) -> Reception:

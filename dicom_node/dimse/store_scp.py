@@ -10,6 +10,7 @@ Statuses of the answer, from the table in `status.py`:
     0xC000  the data set cannot be parsed, or lacks a UID
     0x0111  the same SOP Instance UID was stored before with other content
     0x0117  a UID that is none
+    0x0122  the message names no SOP class that is stored (decided in `reception.py`)
     0x0110  anything else
 """
 

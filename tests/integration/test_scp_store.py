@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +24,6 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
-from pynetdicom.pdu_primitives import P_DATA
 
 from dicom_node.dimse.contexts import VERIFICATION, storage_classes, transfer_syntaxes
 from dicom_node.dimse.server import DicomServer, ScpSettings, echo
@@ -39,6 +37,7 @@ from dicom_node.store.states import StudyState
 from dicom_node.store.studies import StudyStore
 from tests.support.dcmtk import store_scu
 from tests.support.peers import require
+from tests.support.raw_dimse import COMMAND, DATA, LAST, associate, command_of, fragment
 from tests.support.small_dicom import ROOT, make_dataset, write_file, write_studies
 from tests.support.waiting import wait_until
 
@@ -49,15 +48,6 @@ def server(spool: Spool, store: StudyStore) -> Iterator[DicomServer]:
     started.start()
     yield started
     started.stop()
-
-
-def associate(server: DicomServer, *contexts: tuple[str, str]) -> Association:
-    entity = AE("TEST_SCU")
-    for sop_class, syntax in contexts or ((CTImageStorage, ExplicitVRLittleEndian),):
-        entity.add_requested_context(sop_class, syntax)
-    association = entity.associate("127.0.0.1", server.port, ae_title="M3BIND")
-    assert association.is_established
-    return association
 
 
 def send(server: DicomServer, *datasets: Dataset) -> list[int]:
@@ -266,34 +256,6 @@ def test_an_association_cut_off_leaves_nothing_behind(
     assert sum(store.counts().values()) == 0
 
 
-COMMAND, DATA, LAST = 1, 0, 2
-
-
-def fragment(association: Association, header: int, content: bytes, context_id: int = 1) -> None:
-    """One fragment of a message, right or wrong, in a PDU of its own."""
-    primitive = P_DATA()
-    primitive.presentation_data_value_list.append((context_id, bytes([header]) + content))
-    association.dul.send_pdu(primitive)
-
-
-def command_of(
-    instance_uid: str = "1.2.3", *, number: int | None = 1, sop_class: str = CTImageStorage
-) -> bytes:
-    """A C-STORE-RQ as it goes over the wire."""
-    command = Dataset()
-    command.AffectedSOPClassUID = sop_class
-    command.CommandField = 0x0001
-    if number is not None:
-        command.MessageID = number
-    command.Priority = 2
-    command.CommandDataSetType = 0x0001
-    with quiet:
-        command.AffectedSOPInstanceUID = instance_uid
-        encoded = encode(command, True, True)
-    assert encoded is not None
-    return struct.pack("<HHII", 0, 0, 4, len(encoded)) + encoded
-
-
 def under_an_unknown_context(association: Association) -> None:
     fragment(association, COMMAND | LAST, command_of(), context_id=77)
     fragment(association, DATA | LAST, b"\x00" * 1000, context_id=77)
@@ -362,17 +324,6 @@ def test_a_peer_that_breaks_the_protocol_is_aborted_and_leaves_nothing(
     wait_until(lambda: list((spool.root / "incoming").iterdir()) == [], "empty folder", seconds=8)
     echo("127.0.0.1", server.port, "M3BIND")
     assert sum(store.counts().values()) == 0
-
-
-def test_an_object_for_a_service_that_stores_nothing_leaves_no_file(
-    server: DicomServer, spool: Spool
-) -> None:
-    """C-STORE by the rules of the message, but for the Verification class: no handler of ours sees it."""
-    association = associate(server, (VERIFICATION, ImplicitVRLittleEndian))
-    fragment(association, COMMAND | LAST, command_of(sop_class=VERIFICATION))
-    fragment(association, DATA | LAST, b"\x00" * 1000)
-    association.release()
-    wait_until(lambda: list((spool.root / "incoming").iterdir()) == [], "empty folder", seconds=8)
 
 
 def test_one_association_too_many_is_rejected(server: DicomServer) -> None:
