@@ -12,6 +12,7 @@ from m3bind.evaluate.few_shot import DRAWS
 from m3bind.evaluate.reliability import TARGET
 from m3bind.evaluate.report import RETRIEVAL_REPEATS
 from m3bind.evaluate.retrieval import RANKS
+from m3bind.evaluate.space import alike
 from m3bind.evaluate.spelling import respelled
 from m3bind.evaluate.systems import DISTILLED, TITLES, UNBOUND
 from m3bind.evaluate.tables import across_cells, number, table, with_chance, with_interval, yes_no
@@ -19,6 +20,8 @@ from m3bind.evaluate.words import prose
 
 PICTURES = "evaluation"
 """Folder of the plots and of the tables behind the page, beside it."""
+CARD = "../dicom_node/assets/{name}/MODEL_CARD.md"
+"""The card of the bundle that ships, from `docs`."""
 SHOWN_SHOTS = (1, 4, 16)
 
 Told = Mapping[str, Any]
@@ -168,7 +171,14 @@ def _cross_modal(told: Told) -> list[str]:
         *table(["group", "system", *head], sorted(groups, key=lambda row: row[0])),
         f"![The shared space]({PICTURES}/space.png)",
         "",
+        *_space(told),
     ]
+
+
+def _space(told: Told) -> list[str]:
+    there = [n for n in (UNBOUND, DISTILLED) if told["space"].get(n)]
+    shares = [f"{number(alike(told['space'][n]))} of {TITLES[n]}" for n in there]
+    return prose(words.SPACE, shares=" and ".join(shares)) if shares else []
 
 
 def _calibration(told: Told) -> list[str]:
@@ -177,6 +187,7 @@ def _calibration(told: Told) -> list[str]:
         "",
         *prose(words.CALIBRATION, target=number(TARGET)),
         *misses.calibration(told["calibration"]),
+        *prose(words.OPERATING, card=CARD.format(name=told["recipe"]["name"])),
         f"![Calibration]({PICTURES}/calibration.png)",
         "",
         f"Every finding, and thresholds with the sensitivity they keep: [DETAILS.md]({PICTURES}/{DETAILS}).",

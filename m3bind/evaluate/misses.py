@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from m3bind.evaluate import limits
+from m3bind.evaluate.cross_modal import KINDS
 from m3bind.evaluate.reliability import TARGET
-from m3bind.evaluate.tables import number, with_interval
+from m3bind.evaluate.retrieval import RANKS
+from m3bind.evaluate.systems import DISTILLED, UNBOUND
+from m3bind.evaluate.tables import number, with_chance, with_interval
 
 Told = Mapping[str, Any]
 
@@ -88,15 +91,56 @@ def calibration(calibrated: Told) -> list[str]:
     return [*lines, ""]
 
 
+def _met(rows: list[Told]) -> int:
+    return sum(1 for row in rows if row["met"])
+
+
+def _texts_at_chance(systems: Told) -> list[str]:
+    """What the distilled model retrieves no better than chance between images and captions."""
+    ours, before = systems[DISTILLED]["image_text"], systems.get(UNBOUND, {}).get("image_text", {})
+    told = []
+    for modality, ways in ours.items():
+        for way, own in ways.items():
+            for rank in (f"R@{k}" for k in RANKS if f"R@{k}" in own):
+                if own[rank]["low"] > own[rank]["chance"]:
+                    continue
+                there = before.get(modality, {}).get(way, {}).get(rank)
+                beside = f" (unbound towers {number(there['value'])})" if there else ""
+                told.append(f"{modality} {way.replace('_', ' ')} {rank} {with_chance(own[rank])}{beside}")
+    return [f"- Between images and captions, the interval reaches chance: {'; '.join(told)}."] if told else []
+
+
+def _groups_at_chance(systems: Told) -> list[str]:
+    """Groups that the distilled model retrieves no better than chance, or less well than before binding."""
+    ours, before = (systems.get(n, {}).get("cross_modal", {}).get(KINDS[0], {}) for n in (DISTILLED, UNBOUND))
+    lines = []
+    for group, figures in ours["by_group"].items():
+        own, there = figures["above chance"], before.get("by_group", {}).get(group)
+        said = [] if own["over_chance_low"] > 0 else ["not clear of chance"]
+        if there is not None and own["value"] < there["above chance"]["value"]:
+            said.append(f"binding lowered it, unbound towers {with_interval(there['above chance'])}")
+        if said:
+            lines.append(
+                f"- Across modalities, {group}, above chance: {with_interval(own)}, {'; '.join(said)}."
+            )
+    return lines
+
+
 def section(told: Told) -> list[str]:
     """Everything that was asked for and is not there."""
     rows = told["targets"]
     measured = [row for row in rows if row["measured"] is not None]
-    met = sum(1 for row in measured if row["met"])
-    lines = [f"- {met} of {len(measured)} targets that were measured are met."]
+    own, other = ([row for row in measured if bool(row["source"]) == apart] for apart in (False, True))
+    lines = [f"- {_met(own)} of {len(own)} targets that were measured of this checkpoint are met."]
+    if other:
+        lines.append(
+            f"- Counted apart, of towers of the same settings that are not this checkpoint: {_met(other)} of"
+            f" {len(other)} met."
+        )
     lines += [_target(row) for row in measured if not row["met"]]
     lines += [f"- {r['task']}: not measured." for r in rows if r["measured"] is None]
     lines += _claims(told["claims"])
+    lines += [*_texts_at_chance(told["systems"]), *_groups_at_chance(told["systems"])]
     lines += [f"- Calibration: {' '.join(calibration(told['calibration'])).strip()}"]
     return [
         "## What is not met, and why",

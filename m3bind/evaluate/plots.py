@@ -27,6 +27,7 @@ START = "#38761d"
 MARKERS = ("o", "s", "^", "D", "P", "X", "v", "*")
 HUES = ("#0b5394", "#c00000", "#e07b00", "#38761d", "#7030a0", "#00a0a0")
 DPI = 110
+UNBOUND_ACROSS = "unbound: across modalities, above chance"
 
 
 def _figure(columns: int, rows: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -191,12 +192,12 @@ def calibration(told: Told) -> Figure:
     y = range(len(errors))
     right.barh(y, [e["value"] for e, _ in errors], color=colours)
     right.plot(
-        [e["perfect"] for e, _ in errors],
+        [e["perfect_high"] for e, _ in errors],
         y,
         "|",
         color="black",
         markersize=6,
-        label="perfect probabilities, by chance",
+        label="perfect probabilities, at most in 97.5 of 100 cases",
     )
     right.axvline(0.05, color="#c00000", linewidth=1, label="target, .05")
     right.set_yticks(y, [i for _, i in errors], fontsize=max(4, min(8, 260 // max(1, len(errors)))))
@@ -280,11 +281,11 @@ def ablation(told: Told) -> Figure:
             color=INK[DISTILLED],
             linewidth=0.8,
             linestyle=":",
-            label="unbound",
+            label="unbound: macro zero-shot AUC",
         )
         if told["unbound"]["cross_modal"]:
             apart = told["unbound"]["cross_modal"]["above chance"]["value"]
-            axis.axhline(apart, color=INK[UNBOUND], linewidth=0.8, linestyle=":", label="unbound")
+            axis.axhline(apart, color=INK[UNBOUND], linewidth=0.8, linestyle=":", label=UNBOUND_ACROSS)
         axis.set_xticks(
             x, [run["value"].replace(", ", "\n") + ("*" if run["recipe"] else "") for run in runs]
         )

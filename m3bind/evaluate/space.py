@@ -40,3 +40,12 @@ def plane(
         {"x": round(float(x), 2), "y": round(float(y), 2), "modality": m, "group": g}
         for (x, y), (m, g) in zip(placed, facts, strict=True)
     ]
+
+
+def alike(points: Sequence[Mapping[str, Any]]) -> float:
+    """Part of the points (two at the least) whose nearest other point on the plane is of their modality."""
+    places = np.array([[p["x"], p["y"]] for p in points])
+    modality = np.array([p["modality"] for p in points])
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    return float((modality[apart.argmin(axis=1)] == modality).mean())

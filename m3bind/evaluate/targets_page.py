@@ -26,7 +26,8 @@ HEAD = (
 
 def _verdict(row: Told) -> str:
     if row["measured"] is not None:
-        return "met" if row["met"] else f"**missed by {number(row['missed_by'])}**"
+        verdict = "met" if row["met"] else f"**missed by {number(row['missed_by'])}**"
+        return f"{verdict}, not this checkpoint" if row["source"] else verdict
     why = row.get("why") or (f"{row['source']} is not there" if row["source"] else None)
     return "not measured" if why is None else f"not measured: {why}"
 
@@ -45,6 +46,8 @@ def _note(row: Told) -> str | None:
         f"{name[0].upper()}{name[1:]}: {with_interval(other)}, {other['positives']} of {other['n']}."
         for name, other in row.get("readings", {}).items()
     ]
+    if row["source"] and figure is not None:
+        parts.append(" ".join(prose(words.NOT_THIS, source=row["source"])).strip())
     if not parts or figure is None:
         return None
     return f"- {row['task']}: {figure['positives']} positives of {figure['n']}. {' '.join(parts)}"

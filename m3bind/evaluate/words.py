@@ -7,7 +7,9 @@ Written by `{command}`: weights trained by commit {commit}, measured by commit {
 ({processor:.0f} minutes of the processor). The tables behind this page: [DETAILS.md]({details}); every
 figure: `evaluation.json` beside the weights. Not a medical device.
 
-Every figure is of the held-out split (`val`), which no training saw. In brackets stands a 95 % interval:
+Every figure is of the held-out split (`val`), which no training saw, but for targets marked "not this
+checkpoint": those are of other towers, trained for each fold of a cross-validation. In brackets stands a 95 %
+interval:
 {bootstrap:,} bootstrap samples (few-shot, calibration and cross-modal {fewer}, image-text {texts}) that draw
 whole patients, or groups of near-duplicates where a set names no patients. Where groups are few ({fewest}:
 {groups}) such an interval is too narrow. A finding is measured where it has {positives} positives. An AUC
@@ -18,6 +20,11 @@ bound, not distilled: with their own text towers; unbound towers: as pretraining
 TARGETS = """
 The probe is supervised: logistic regression on frozen start weights (see Zero-shot). For several classes the
 figure is the mean over classes, each against all others, and positives are those of all classes.
+"""
+
+NOT_THIS = """
+Not this checkpoint: towers of the same settings, each trained without the fold it is measured on
+(`{source}`). What this one does on that data set's few examples of `val` stands in the card, by data set.
 """
 
 KEPT = """
@@ -82,6 +89,17 @@ Platt's sigmoid fitted on `calib`, looked at on `val` (torch, single examples). 
 over bins of equal count, 25 at least in each; the target is {target} per finding. By chance: what perfect
 probabilities would show on as many examples, at most in 97.5 of 100 cases. The bundle's own calibration and
 thresholds are made and measured by `m3bind-export`, and told in its MODEL_CARD.md.
+"""
+
+OPERATING = """
+The sensitivity that each threshold of the bundle aims at, what it keeps of it on `val`, and by how much it
+misses: [Thresholds]({card}#thresholds) of the card. An AUC above tells nothing of it.
+"""
+
+SPACE = """
+Form is modality, colour is group. The nearest point of the picture is of the same modality for {shares}. Near
+1.000 modalities stay islands, and no image lies beside those of another; retrieval across modalities asks
+only for the order of the other modalities' images.
 """
 
 THRESHOLDS = """

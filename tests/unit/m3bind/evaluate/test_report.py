@@ -15,7 +15,7 @@ from m3bind.evaluate.markdown import page, summary
 from m3bind.evaluate.misses import calibration as calibration_lines
 from m3bind.evaluate.reliability import calibration
 from m3bind.evaluate.report import Drawn, claims, measure_system, plain
-from m3bind.evaluate.space import plane
+from m3bind.evaluate.space import alike, plane
 from m3bind.evaluate.systems import DISTILLED, NOISE, UNBOUND
 from m3bind.evaluate.tables import number, with_interval
 
@@ -147,6 +147,8 @@ def test_page_and_plots_tell_every_part(told, tmp_path):
     assert set(plots) == {f"{n}.png" for n in ("few-shot", "retrieval", "calibration", "space", "ablation")}
     assert all(p.read_bytes()[:4] == b"\x89PNG" and p.stat().st_size > 10_000 for p in plots.values())
     linked = set(re.findall(r"\]\(([^)]+)\)", text))
+    assert "../dicom_node/assets/toy/MODEL_CARD.md#thresholds" in linked
+    linked = {name for name in linked if not name.startswith("../")}
     assert len(linked) == 6
     assert all((tmp_path / name).is_file() for name in linked)
     assert (tmp_path / "evaluation" / "../EVALUATION.md").is_file()
@@ -157,7 +159,7 @@ def test_a_missed_target_tells_what_the_figures_say_of_why(told):
     probe = {"value": 0.995, "low": 0.99, "high": 1.0}
     row = {**told["targets"][0], "measured": figure, "probe_here": probe}
     text = page({**told, "targets": [row]}, None)
-    assert "0 of 1 targets that were measured are met" in text
+    assert "0 of 1 targets that were measured of this checkpoint are met" in text
     assert "does not hold the target" in text
     assert "meets it on the same images" in text
     assert "Tried: more steps." in page({**told, "targets": [{**row, "tried": "more steps"}]}, None)
@@ -212,6 +214,40 @@ def test_a_row_of_few_positives_tells_what_it_leaves_out(told):
     )
     why = {**told["targets"][1], "why": "x.json is of version '0'"}
     assert "not measured: x.json is of version '0'" in page({**told, "targets": [why]}, None)
+
+
+def test_a_target_of_other_towers_is_marked_and_counted_apart(told):
+    row = told["targets"][0]
+    other = {**row, "task": "by cross-validation", "met": True, "missed_by": 0.0, "source": "x.json"}
+    text = page({**told, "targets": [row, other]}, None)
+    assert "| met, not this checkpoint |" in text
+    assert "- 0 of 1 targets that were measured of this checkpoint are met." in text
+    assert "that are not this checkpoint: 1 of 1 met." in text
+    assert "trained without the fold it is measured on (`x.json`)" in " ".join(text.split())
+    assert "Counted apart" not in page({**told, "targets": [row]}, None)
+
+
+def test_what_is_at_chance_or_lowered_by_binding_is_told(told):
+    ours = json.loads(json.dumps(told["systems"][DISTILLED]))
+    ours["image_text"]["ct"]["text_to_image"]["R@1"] = {"value": 0.1, "low": 0.0, "high": 0.2, "chance": 0.1}
+    group, figures = next(iter(ours["cross_modal"]["centred"]["by_group"].items()))
+    before = json.loads(json.dumps(told["systems"][UNBOUND]))
+    figures["above chance"] = {"value": 0.2, "low": -0.1, "high": 0.4, "over_chance_low": -0.1}
+    before["cross_modal"]["centred"]["by_group"][group]["above chance"]["value"] = 0.3
+    text = page({**told, "systems": {**told["systems"], DISTILLED: ours, UNBOUND: before}}, None)
+    assert "ct text to image R@1 .100 (.000 to .200), chance .100 (unbound towers " in text
+    said = ".200 (-.100 to .400), not clear of chance; binding lowered it"
+    assert f"Across modalities, {group}, above chance: {said}" in text
+    whole = page(told, None)
+    assert "binding lowered it" not in whole
+    assert ".000 to .200), chance .100" not in whole
+
+
+def test_the_picture_of_the_space_is_told_in_a_figure(told):
+    points = [{"x": x, "y": 0.0, "modality": m} for x, m in ((0, "ct"), (1, "ct"), (5, "ecg"), (7, "ct"))]
+    assert alike(points) == 0.5
+    assert "The nearest point of the picture is of the same modality for " in page(told, None)
+    assert "nearest point" not in page({**told, "space": {}}, None)
 
 
 def test_the_summary_names_every_target(told):
