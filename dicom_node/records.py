@@ -127,6 +127,9 @@ class View:
     """Seconds that the recording lasts, for waveforms: a `Sample.span` may reach beyond, into padding."""
     traits: Traits = Traits()
     """Of its first source."""
+    strange: str | None = None
+    """For people: why what was read is not what the encoder was made for, and so out of scope; None where the
+    reader saw no reason."""
 
 
 @dataclass(frozen=True, slots=True)

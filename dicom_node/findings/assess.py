@@ -38,7 +38,7 @@ class Knowledge:
     """One row per finding, in the same order."""
     pooling: Pooling
     scope: ScopeStatistics | None
-    """None: nothing is ever out of scope."""
+    """None: nothing is out of scope, but for what the reader found strange."""
 
 
 def assess(
@@ -82,14 +82,15 @@ def assess(
 def summarise(view: View, vectors: ViewVectors, scope: ScopeStatistics | None) -> ViewSummary:
     """A view's place in the shared space, and whether its encoder was made for it."""
     found = Strangeness(0.0, None) if scope is None else judge_scope(view.modality, vectors, scope)
+    reason = found.reason or view.strange
     return ViewSummary(
         modality=view.modality,
         series_uid=view.series_uid,
         sources=view.sources,
         embedding=mean_embedding(vectors.embeddings),
-        in_scope=found.reason is None,
+        in_scope=reason is None,
         scope_score=found.score,
-        reason=found.reason,
+        reason=reason,
         laterality=view.laterality,
         notes=view.notes,
         traits=view.traits,

@@ -47,7 +47,7 @@ def torso(values: NDArray[np.float32], threshold: float) -> Bools | None:
     dense = Image.fromarray((values > threshold).astype(np.uint8) * np.uint8(255))
     scale = GRID / max(dense.size)
     size = (max(1, round(dense.width * scale)), max(1, round(dense.height * scale)))
-    solid = _filled(np.asarray(dense.resize(size, Image.Resampling.BOX)) > 127)
+    solid = filled(np.asarray(dense.resize(size, Image.Resampling.BOX)) > 127)
     for _ in range(_OPENING):
         solid = _worn(solid)
     core = _deepest(solid)
@@ -91,7 +91,7 @@ def _grown(seed: Bools, inside: Bools) -> Bools:
         current = wider
 
 
-def _filled(mask: Bools) -> Bools:
+def filled(mask: Bools) -> Bools:
     """With every hole that has no way to the rim."""
     empty = np.pad(~mask, 1, constant_values=True)
     rim = np.ones_like(empty)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dicom_node.errors import InputError, UnsupportedObjectError
 from dicom_node.pixels.decode import read_frames
 from dicom_node.pixels.ground import Loaded, Task, by_series, skipped
+from dicom_node.pixels.lungs import LEAST, lung_share, without_lung
 from dicom_node.pixels.ops import Patch
 from dicom_node.pixels.outside import padding
 from dicom_node.pixels.slices import (
@@ -28,7 +29,7 @@ from dicom_node.pixels.slices import (
     usable_slices,
 )
 from dicom_node.pixels.turning import Turn, back_on_source, turn_for, turned, turned_box
-from dicom_node.records import Sample, Skipped, StudyRead, View
+from dicom_node.records import CT, Sample, Skipped, StudyRead, View
 
 AIR = -1024.0
 """HU; what is stored below it is padding outside the field of view."""
@@ -41,7 +42,7 @@ def read(objects: Sequence[Loaded], task: Task) -> StudyRead:
     towards the patient's left, columns towards the back, however they are stored.
 
     Localisers, slices of another size or orientation than most, and slices between those sampled are
-    listed as skipped.
+    listed as skipped. A series that shows no lung is told to be strange where the task is the chest's.
     """
     wanted = task.count("slices")
     views: list[View] = []
@@ -76,12 +77,16 @@ def _read_series(
     error = UnsupportedObjectError("not-sampled", f"The encoder takes {wanted} slices, evenly spaced.")
     unread = skipped_each([one for one in slices if id(one) not in taken], error)
     samples: dict[int, Sample] = {}
+    lung = 0.0
     for one, result in _decode(chosen):
         if isinstance(result, InputError):
             unread.append(skipped(one.loaded.instance, result))
             continue
         try:
-            samples[id(one)] = _sample(one, result, task)
+            hu = _hounsfield(one, result)
+            if task.modality == CT and lung < LEAST:  # one slice with lung is enough
+                lung = max(lung, lung_share(hu))
+            samples[id(one)] = _sample(one, hu, task)
         except InputError as fault:
             unread.append(skipped(one.loaded.instance, fault))
     read_ones = [one for one in chosen if id(one) in samples]
@@ -106,6 +111,7 @@ def _read_series(
         sources=tuple(one.source for one in read_ones),
         source_size=slices[0].size,
         notes=tuple(notes),
+        strange=without_lung(lung, len(read_ones)) if task.modality == CT else None,
     )
     return view, unread
 
@@ -151,14 +157,18 @@ def _decode_object(group: Sequence[Slice]) -> Iterator[tuple[Slice, NDArray[Any]
             yield one, error
 
 
-def _sample(one: Slice, stored: NDArray[Any], task: Task) -> Sample:
-    """HU = stored * slope + intercept (PS3.3 C.11.1.1.2), padding as air, turned as encoders know it,
-    through the bundle's operations."""
+def _hounsfield(one: Slice, stored: NDArray[Any]) -> NDArray[np.float32]:
+    """HU = stored * slope + intercept (PS3.3 C.11.1.1.2), padding as air."""
     hu = stored.astype(np.float32)
     hu *= np.float32(one.slope)
     hu += np.float32(one.intercept)
     hu[padding(one.loaded.header, stored)] = AIR
     np.maximum(hu, np.float32(AIR), out=hu)
+    return hu
+
+
+def _sample(one: Slice, hu: NDArray[np.float32], task: Task) -> Sample:
+    """Turned as encoders know it, through the bundle's operations."""
     turn = _turn(one)
     sample = task.sample(Patch(turned(hu, turn), turned_box(one.size, turn)), one.source)
     return back_on_source(sample, turn)

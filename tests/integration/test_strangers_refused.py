@@ -211,8 +211,9 @@ OTHERS = (
     "cornerstone3D__CT2_J2KR.dcm",
     "orthanc-tests__1.2.840.10008.1.2.4.81.dcm",
     "pydicom__693_J2KI.dcm",
+    "cornerstone3D__CTImage.dcm",
 )
-"""An ankle, a hip, the thorax of a dog from the side; three heads."""
+"""An ankle, a hip, the thorax of a dog from the side; three heads; a neck."""
 CHESTS = (
     "pylibjpeg-data__966_fixed.dcm",
     "orthanc-tests__Monochrome1-Jpeg.dcm",

@@ -87,6 +87,18 @@ def test_a_study_is_reported() -> None:
     np.testing.assert_allclose(made.views[0].embedding, A)
 
 
+@pytest.mark.parametrize("scoped", [True, False])
+def test_what_the_reader_found_strange_gives_no_finding(scoped: bool) -> None:
+    known = knowledge()
+    known = known if scoped else {"xray": replace(known["xray"], scope=None)}
+    made = judge((replace(view(), strange="No chest."), A), known=known)
+    assert (made.status, made.reason, made.findings) == (Status.OUT_OF_SCOPE, "No chest.", ())
+    both = judge((replace(view(), strange="No chest."), A), (view("1.3"), B), known=known)
+    assert both.status is Status.REPORTED
+    assert [(v.in_scope, v.reason) for v in both.views] == [(False, "No chest."), (True, None)]
+    assert {finding.series_uid for finding in both.findings} == {"1.3"}
+
+
 def test_evidence_only_where_something_is_said() -> None:
     made = judge((view(), A))
     assert made.findings[0].evidence[0].outline == ((0, 0), (2, 0), (2, 2), (0, 2))

@@ -29,6 +29,7 @@ def test_the_sample_study() -> None:
     (view,) = read.views
     assert read.skipped == ()
     assert len(view.samples) == 5
+    assert view.strange is None
     assert view.samples[0].box == Box(0, 0, 512, 512)
     middle = view.samples[2].values
     assert middle.min() == -1024
@@ -191,3 +192,23 @@ def test_a_series_that_shows_a_part_of_the_chest_only_says_so(
     instances = [save(ct_slice(z, 40), tmp_path) for z in places]
     (view,) = read_study(instances, {"ct": encoder("ct", slices=4)}).views
     assert any("no whole chest" in note for note in view.notes) is told
+
+
+def test_a_series_without_lung_is_strange_to_the_encoder_of_the_chest_alone(tmp_path: Path) -> None:
+    instances = [save(ct_slice(z, 40, size=64), tmp_path) for z in range(3)]
+    read = read_study(instances, {name: encoder("ct", slices=4) for name in ("ct", "head_ct")})
+    chest, other = read.views
+    assert (chest.modality, other.modality) == ("ct", "head_ct")
+    assert chest.strange is not None
+    assert "no-lung: of the 3 slice(s) read" in chest.strange
+    assert other.strange is None
+
+
+def test_lung_on_one_slice_is_enough(tmp_path: Path) -> None:
+    above, chest, below = (ct_slice(z, 40, size=64) for z in range(3))
+    stored = np.full((64, 64), (40 + 1024) // 2, dtype=np.uint16)
+    stored[20:44, 12:28] = stored[20:44, 36:52] = (-850 + 1024) // 2
+    chest.PixelData = stored.tobytes()
+    read = run(tmp_path, 4, above, chest, below)
+    assert len(read.views[0].samples) == 3, "all are read, lung or not"
+    assert read.views[0].strange is None
