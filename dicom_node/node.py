@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -37,6 +38,7 @@ from dicom_node.dimse.find_scp import FindPorts
 from dicom_node.dimse.server import DicomServer
 from dicom_node.dimse.settings import retrieve_ae, scp_settings
 from dicom_node.engine import Engine
+from dicom_node.errors import ConfigError
 from dicom_node.inference.remote import ModelServer
 from dicom_node.intake import Intake, QuietWatch
 from dicom_node.jobs.app import WorkerThread, make_app
@@ -189,6 +191,7 @@ class Node:
         self._watch: QuietWatch | None = None
         self._register: Register | None = None
         self._archive: AskedArchive | None = None
+        self._held = ExitStack()
         configure_logging(settings.log_level, settings.log_format)
 
     @property
@@ -242,6 +245,7 @@ class Node:
         self._waiting_for = "the node is stopping"
         finished: list[bool] = []
         with ExitStack() as steps:  # which takes them in reverse order
+            steps.callback(self._held.close)
             steps.callback(self._storage.close)
             steps.callback(self._web.stop)
             steps.callback(lambda: finished.append(self._workplace.stop()))
@@ -255,6 +259,7 @@ class Node:
 
     def _open_door(self) -> None:
         settings = self._settings
+        self._held.callback(os.close, hold(settings.data_dir))
         intake = Intake(self._storage.spool, self.store)
         self._watch = QuietWatch(self.store, settings.study.quiet_seconds, arriving=intake.arriving)
         self._watch.start()
@@ -310,6 +315,24 @@ class Node:
         identity = engine.identity
         bundle = BundleInfo(identity.name, identity.version, identity.digest)
         return NodeInfo(version(PACKAGE), bundle, tuple(engine.providers), sources, tuple(engine.encoders))
+
+
+def hold(data_dir: Path) -> int:
+    """The handle of a folder that one `serve` holds until it is closed; it ends with the process, however.
+
+    Raises ConfigError where another one holds it. Where folders cannot be locked (NFS) nobody is refused.
+    """
+    handle = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise ConfigError(
+            f"data_dir: another `dicom-node serve` runs on {data_dir}; end it, or start a `dicom-node worker`"
+        ) from error
+    except OSError as error:
+        log.info("folder_not_locked", reason=error.strerror)
+    return handle
 
 
 def speaker_of(engine: Engine) -> Speaker:

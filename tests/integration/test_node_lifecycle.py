@@ -21,6 +21,7 @@ from pydicom import dcmread
 from dicom_node.config import Settings, load_settings
 from dicom_node.demo import send
 from dicom_node.dimse.server import DicomServer
+from dicom_node.errors import ConfigError
 from dicom_node.intake import QuietWatch
 from dicom_node.jobs.app import WorkerThread
 from dicom_node.node import Node
@@ -178,3 +179,23 @@ def test_every_step_of_the_stop_is_taken_where_one_fails(
         node.stop()
     assert not listens(settings.http.port)
     assert not (settings.data_dir / "postgres" / "postmaster.pid").exists()
+
+
+def test_a_second_node_on_the_same_folder_is_refused_until_the_first_has_ended(folder: Path) -> None:
+    (folder / "node").mkdir()
+    first, second, third = (
+        (settings, Node(settings, Storage(settings))) for settings in (settings_for(folder) for _ in range(3))
+    )
+    try:
+        first[1].start(threading.Event())
+        with pytest.raises(ConfigError, match=f"another .* runs on {first[0].data_dir}"):
+            second[1].start(threading.Event())
+        assert not listens(second[0].dimse.port)
+        assert second[1].stop()
+        assert httpx.get(f"{first[1].url}/health", trust_env=False).status_code == 200
+        assert first[1].stop()
+        third[1].start(threading.Event())
+        assert listens(third[0].dimse.port)
+    finally:
+        for _, node in (first, second, third):
+            node.stop()
