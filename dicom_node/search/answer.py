@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 from dicom_node.errors import QuestionError
 from dicom_node.search.centres import Centres
@@ -18,14 +19,15 @@ from dicom_node.search.coverage import Coverage
 from dicom_node.search.dates import Days
 from dicom_node.search.directions import Directions
 from dicom_node.search.draw import Draughtsman, Drawn
-from dicom_node.search.example import Seen, find_example, given_example
+from dicom_node.search.example import Example, Seen, find_example, given_example
 from dicom_node.search.fields import read_range
-from dicom_node.search.filters import modalities_of, silent_traits, to_filters
-from dicom_node.search.notes import notes_on
+from dicom_node.search.filters import knows_elsewhere, modalities_of, silent_traits, to_filters
+from dicom_node.search.notes import notes_on, why_empty
 from dicom_node.search.ports import Index, Speaker
 from dicom_node.search.query import parse
 from dicom_node.search.question import Question, Reason
 from dicom_node.search.rank import Judged, answers, score
+from dicom_node.search.suggest import Suggestions
 from dicom_node.search.terms import Term, terms_of
 from dicom_node.search.vocabulary import Phrases, Vocabulary, Years
 from dicom_node.store.search_facts import Candidate, Filters, Level, Region
@@ -34,6 +36,7 @@ MOST = 200
 """Answers to one question."""
 MOST_REGIONS = 2000
 """Rows that are looked through for the regions of all answers."""
+_NO_FILTERS: dict[str, Any] = {"sexes": (), "years": None, "days": None, "body_parts": (), "sides": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,8 @@ class Hit:
     row: Candidate
     """Its series that speaks most for it."""
     score: float | None
-    """0 to 1; None where nothing was asked that could be better or worse."""
+    """0 to 1; None where nothing was asked that could be better or worse, and where the likeness of words
+    alone ranks, which is no probability."""
     why: tuple[Judged, ...]
     """Every statement, in the order of the question."""
     similarity: float | None
@@ -76,6 +80,13 @@ class Hit:
     """Where the node saw what was asked to be there."""
     silent: tuple[str, ...]
     """What was asked of the object and the object does not tell: `body part`, `side`."""
+    rank: float = 0.0
+    """What it is sorted by."""
+
+    @property
+    def by_likeness(self) -> bool:
+        """Whether no finding that the node scored speaks for it, but the likeness of words alone."""
+        return bool(self.why) and not any(one.accepted and one.probability is not None for one in self.why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,8 @@ class Searcher:
         self._index = index
         self._speaker = speaker
         self._vocabulary = vocabulary
-        self._terms: Phrases[Term] = terms_of(speaker.entries, vocabulary)
+        self._terms: Phrases[Term] = terms_of(speaker.entries, vocabulary, speaker.scored)
+        self._suggestions = Suggestions(speaker.entries, vocabulary, self._terms)
         self._centres = Centres(index, speaker.identity.digest)
         self._coverage = Coverage(index, speaker.identity)
         directions = Directions(speaker, vocabulary.frames)
@@ -122,21 +134,33 @@ class Searcher:
         if request.similar_to is not None:
             example = find_example(self._index, self._centres, self._speaker, request.similar_to)
         chosen = modalities_of(question, self._speaker)
+        best = self._best(question, example, chosen, min(request.limit, MOST))
+        notes = notes_on(question, self._speaker, chosen, self._suggestions)
+        if not best:
+            notes += self._why_empty(question, example, chosen)
+        return Answer(question, self._with_regions(best), notes, self._coverage.missing())
+
+    def _best(
+        self, question: Question, example: Example | None, chosen: Sequence[str], limit: int
+    ) -> list[Hit]:
         filters = to_filters(question, self._speaker, None if example is None else example.study_uid)
-        limit = min(request.limit, MOST)
         found = [
             drawn
             for modality in chosen
             for drawn in self._draughtsman.draw(question, example, modality, filters, limit)
         ]
-        hits = [_hit(question, drawn) for drawn in found if answers(_groups(question, drawn.judged))]
-        best = _best(hits, limit)
-        return Answer(
-            question=question,
-            hits=self._with_regions(best),
-            notes=notes_on(question, self._speaker, chosen),
-            not_covered=self._coverage.missing(),
-        )
+        return _best([_hit(question, drawn) for drawn in found if answers(_groups(question, drawn))], limit)
+
+    def _why_empty(
+        self, question: Question, example: Example | None, chosen: Sequence[str]
+    ) -> tuple[str, ...]:
+        """What a note says where only what filters stands against an answer."""
+        loose = replace(question, wanted=replace(question.wanted, **_NO_FILTERS))
+        if loose == question or not question.all_of:
+            return ()
+        found = self._best(loose, example, chosen, MOST)
+        count = sum(1 for hit in found if not hit.by_likeness)
+        return (why_empty(question, self._speaker, count, MOST),) if count else ()
 
     def understand(self, request: Request) -> Question:
         """The question alone, with what the door's own fields add. Raises QuestionError."""
@@ -200,16 +224,29 @@ class Searcher:
         )
 
 
-def _groups(question: Question, judged: Sequence[Judged]) -> list[list[Judged]]:
-    """The judged statements as the question groups them."""
-    left = iter(judged)
-    return [[next(left) for _ in group.any_of] for group in question.all_of]
+def _groups(question: Question, drawn: Drawn) -> list[list[Judged]]:
+    """The judged statements as the question groups them. Where the modality knows one of several
+    alternatives, those that only others know do not speak."""
+    left = iter(drawn.judged)
+    groups = [[next(left) for _ in group.any_of] for group in question.all_of]
+    return [[one for one in group if not _is_elsewhere(question, drawn, one, group)] for group in groups]
+
+
+def _is_elsewhere(question: Question, drawn: Drawn, judged: Judged, group: Sequence[Judged]) -> bool:
+    if judged.finding is not None or all(other.finding is None for other in group):
+        return False
+    statement = judged.statement
+    return statement.is_kind or knows_elsewhere(question, statement, str(drawn.row.modality))
 
 
 def _hit(question: Question, drawn: Drawn) -> Hit:
+    groups = _groups(question, drawn)
     said = bool(drawn.judged) or drawn.similarity is not None
-    told = score(_groups(question, drawn.judged), drawn.similarity) if said else None
-    return Hit(drawn.row, told, drawn.judged, drawn.similarity, (), silent_traits(question, drawn.row))
+    told = score(groups, drawn.similarity) if said else None
+    why = tuple(one for group in groups for one in group)
+    silent = silent_traits(question, drawn.row)
+    hit = Hit(drawn.row, told, why, drawn.similarity, (), silent, 0.0 if told is None else told)
+    return replace(hit, score=None) if hit.by_likeness else hit
 
 
 def _best(hits: Sequence[Hit], limit: int) -> list[Hit]:
@@ -218,7 +255,7 @@ def _best(hits: Sequence[Hit], limit: int) -> list[Hit]:
     def order(hit: Hit) -> tuple[float, float, int]:
         likeness = sum(j.likeness if j.statement.present else -j.likeness for j in hit.why)
         newest = 0 if hit.row.study_date is None else hit.row.study_date.toordinal()
-        return -(hit.score or 0.0), -likeness, -newest
+        return -hit.rank, -likeness, -newest
 
     studies: dict[str, Hit] = {}
     for hit in sorted(hits, key=order):

@@ -99,7 +99,7 @@ def _read(
 
 def _counts(token: Token, vocabulary: Vocabulary, shouted: bool) -> bool:
     """Whether the word means what the vocabulary says: `US` is ultrasound, `us` is not."""
-    return token.key not in vocabulary.capitals or (token.text.isupper() and not shouted)
+    return token.key not in vocabulary.capitals or (token.text.removesuffix("s").isupper() and not shouted)
 
 
 def _sign(tokens: Sequence[Token], at: int) -> Word | Comma | Stop | Blank:

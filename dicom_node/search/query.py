@@ -80,27 +80,37 @@ def _grouped(items: Sequence[Item], text: str) -> tuple[list[Alternatives], list
         elif said:
             first, *others = said
             if item.alternative and open_to_or:
-                groups[-1] = Alternatives((*groups[-1].any_of, first))
+                more = first.kinds if first.affirmed and first.kinds else (first,)
+                groups[-1] = Alternatives(tuple(dict.fromkeys((*groups[-1].any_of, *more))))
             else:
-                groups.append(Alternatives((first,)))
-            groups += [Alternatives((other,)) for other in others]
+                groups += _spread(first)
+            groups += [group for other in others for group in _spread(other)]
             open_to_or = True
         elif item.joint is not Joint.OR:
             open_to_or = False
     return groups, undecided
 
 
+def _spread(statement: Statement) -> list[Alternatives]:
+    """Any of its kinds where it is affirmed; none of them where it is denied."""
+    if not statement.kinds:
+        return [Alternatives((statement,))]
+    if statement.affirmed:
+        return [Alternatives(statement.kinds)]
+    return [Alternatives((kind,)) for kind in statement.kinds]
+
+
 def _refuse_contradiction(groups: Sequence[Alternatives]) -> None:
     """Of statements that must all hold, none may deny what another affirms."""
     sure = [group.any_of[0] for group in groups if len(group.any_of) == 1]
-    for one in sure:
-        for other in sure:
-            if one.present and not other.present and _same(one, other):
-                raise QuestionError(
-                    Reason.CONTRADICTION,
-                    "The question asks for the same finding to be there and not to be there. Leave out "
-                    "one of both, or ask for either with `or`.",
-                )
+    denied = [one for one in sure if not one.present]
+    for group in groups:
+        if all(one.present and any(_same(one, other) for other in denied) for one in group.any_of):
+            raise QuestionError(
+                Reason.CONTRADICTION,
+                "The question asks for the same finding to be there and not to be there. Leave out "
+                "one of both, or ask for either with `or`.",
+            )
 
 
 def _same(one: Statement, other: Statement) -> bool:

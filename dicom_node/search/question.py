@@ -42,6 +42,12 @@ class Statement:
     """`L`, `R` or `B`: on which side it shall lie."""
     bare: bool = False
     """Whether it names the finding and says nothing more of it."""
+    narrower: bool = False
+    """Whether the words say more than the finding that they name: `STEMI`, `old inferior infarct`."""
+    kinds: tuple[Statement, ...] = ()
+    """Of a general name (`cancer`): one for each finding that it may be."""
+    is_kind: bool = False
+    """Whether it stands for a general name: a modality that knows another of the kinds means that one."""
 
     @property
     def present(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dicom_node.search.items import ATTRIBUTES, Item, Polarity
 from dicom_node.search.lexemes import Lexeme, Word
@@ -65,6 +66,8 @@ def _statement(part: Sequence[Lexeme], text: str, *, affirmed: bool) -> Statemen
     term = next((lexeme.meaning for lexeme in part if isinstance(lexeme.meaning, Term)), None)
     sides = {lexeme.meaning.code for lexeme in part if isinstance(lexeme.meaning, Side)}
     denies = term is not None and term.denies
+    kinds = () if term is None else term.kinds
+    words = any(isinstance(lexeme.meaning, Word) for lexeme in part)
     return Statement(
         text=_said(part, text),
         prompt=_spelled(part, text),
@@ -73,7 +76,16 @@ def _statement(part: Sequence[Lexeme], text: str, *, affirmed: bool) -> Statemen
         denies=denies,
         bare=all(isinstance(lexeme.meaning, Term) for lexeme in part),
         side=None if not sides else "B" if len(sides) > 1 else sides.pop(),
+        narrower=term is not None and (term.narrower or words),
+        kinds=tuple(_kind(part, text, kind, affirmed=affirmed) for kind in kinds),
     )
+
+
+def _kind(part: Sequence[Lexeme], text: str, kind: Term, *, affirmed: bool) -> Statement:
+    """What `part` says with `kind` in the place of its general name."""
+    named = [replace(one, meaning=kind) if isinstance(one.meaning, Term) else one for one in part]
+    statement = _statement(named, text, affirmed=affirmed)
+    return replace(statement, text=statement.prompt, is_kind=True)
 
 
 def _said(part: Sequence[Lexeme], text: str) -> str:

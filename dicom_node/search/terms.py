@@ -3,7 +3,7 @@ their synonyms in the vocabulary."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dicom_node.bundle.catalogue import FindingEntry
@@ -24,10 +24,16 @@ class Term:
     """Whether the name says that they are absent: `normal ECG`."""
     spelled: str | None = None
     """The catalogue's own words, where this is a synonym."""
+    kinds: tuple[Term, ...] = ()
+    """Of a general name (`cancer`): what any of will do."""
+    narrower: bool = False
+    """Whether it says more than the finding does: `STEMI`, of an infarction."""
 
 
-def terms_of(entries: Iterable[FindingEntry], vocabulary: Vocabulary) -> Phrases[Term]:
-    """Every name of `entries`, by its keys."""
+def terms_of(
+    entries: Iterable[FindingEntry], vocabulary: Vocabulary, scored: Collection[str] | None = None
+) -> Phrases[Term]:
+    """Every name of `entries`, by its keys. General names stand for those of `scored` (None: for all)."""
     terms: dict[Phrase, Term] = {}
 
     def add(text: str, identifier: str, *, negated_prompt: bool = False) -> None:
@@ -53,8 +59,33 @@ def terms_of(entries: Iterable[FindingEntry], vocabulary: Vocabulary) -> Phrases
         phrase = vocabulary.phrase(asked)
         target = next((name for name in known_as if vocabulary.phrase(name) in terms), None)
         if target is not None and phrase not in terms:
-            terms[phrase] = replace(terms[vocabulary.phrase(target)], spelled=target)
+            terms[phrase] = replace(
+                terms[vocabulary.phrase(target)], spelled=target, narrower=phrase in vocabulary.narrower
+            )
+    for asked, names in vocabulary.kinds.items():
+        kinds = _kinds(names, terms, vocabulary, scored)
+        if kinds:
+            every = dict.fromkeys(identifier for kind in kinds for identifier in kind.findings)
+            terms[vocabulary.phrase(asked)] = Term(tuple(every), kinds=kinds)
     return Phrases(terms)
+
+
+def _kinds(
+    names: Iterable[str],
+    terms: Mapping[Phrase, Term],
+    vocabulary: Vocabulary,
+    scored: Collection[str] | None,
+) -> tuple[Term, ...]:
+    """Those of `names` that are known and scored, each finding once."""
+    kinds: dict[tuple[str, ...], Term] = {}
+    for name in names:
+        term = terms.get(vocabulary.phrase(name))
+        if term is None or term.denies:
+            continue
+        findings = tuple(one for one in term.findings if scored is None or one in scored)
+        if findings:
+            kinds.setdefault(findings, Term(findings, spelled=name))
+    return tuple(kinds.values())
 
 
 def _name(tokens: Sequence[Token], vocabulary: Vocabulary) -> tuple[Phrase, bool] | None:

@@ -6,7 +6,7 @@ A phrase is a tuple of keys (`words.py`). What the bundle's catalogue adds to th
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
@@ -107,6 +107,9 @@ class Phrases(Generic[T]):
     def __getitem__(self, phrase: Phrase) -> T:
         return self._meanings[phrase]
 
+    def __iter__(self) -> Iterator[Phrase]:
+        return iter(self._meanings)
+
     def match(self, tokens: Sequence[Token], at: int) -> tuple[int, T] | None:
         """(number of tokens, meaning) of the longest phrase that begins at `at`."""
         for length in range(min(self._longest, len(tokens) - at), 0, -1):
@@ -162,6 +165,10 @@ class Vocabulary:
     synonyms: Mapping[str, tuple[str, ...]]
     """What may be asked, to the terms that a catalogue may know it by, the best first."""
     frames: Frames
+    kinds: Mapping[str, tuple[str, ...]]
+    """What is more than one finding, to the terms of which any will do."""
+    narrower: frozenset[Phrase]
+    """Synonyms that say more than the finding they stand for."""
 
     def tokens(self, text: str) -> tuple[Token, ...]:
         """`words.tokens_of` with this spelling."""
@@ -210,6 +217,10 @@ def load_vocabulary(text: str | None = None) -> Vocabulary:
             tuple(raw["frames"]["negated"]),
             MappingProxyType(dict(raw["frames"]["opposites"])),
         ),
+        kinds=MappingProxyType(
+            {asked: tuple(entry["names"]) for entry in raw["kinds"] for asked in entry["words"]}
+        ),
+        narrower=frozenset(_phrase(word, spelling) for word in raw["narrower"]["words"]),
     )
 
 

@@ -51,6 +51,8 @@ class Spelling:
 
     def key(self, word: str) -> str:
         """The form under which `word` (without spaces) is looked up."""
+        if len(word) > 2 and word[-1] == "s" and word[:-1].isupper():
+            word = word[:-1]  # CTs, MRIs
         letters = unicodedata.normalize("NFKD", word)
         plain = "".join(c for c in letters if c not in APOSTROPHES and not unicodedata.combining(c))
         found = plain.casefold()

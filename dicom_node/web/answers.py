@@ -12,6 +12,7 @@ from dicom_node.records import Presence
 from dicom_node.search.answer import Hit
 from dicom_node.search.question import Question
 from dicom_node.search.rank import Judged
+from dicom_node.search.told import BY_LIKENESS
 from dicom_node.web.form import LIMIT, SEXES, Form
 from dicom_node.web.titles import UNKNOWN, Title
 from dicom_node.web.views import PRESENCE_ORDER, modality_name, percent
@@ -82,6 +83,8 @@ class AnswerRow:
     person: str
     """`female, 71 years`; empty where the object does not tell."""
     score: str
+    by_likeness: bool
+    """Whether `score` is none, as the likeness of words alone ranks."""
     marks: tuple[Mark, ...]
     why: tuple[Why, ...]
     not_told: str
@@ -116,6 +119,7 @@ def answer_row(
         modality=modality_name(row.modality),
         person=_person(row.sex, row.age),
         score=score_words(hit, by_example=bool(form.similar_to)),
+        by_likeness=hit.by_likeness,
         marks=_marks(findings),
         why=tuple(_why(judged) for judged in hit.why),
         not_told=", ".join(hit.silent),
@@ -131,7 +135,9 @@ def answer_row(
 def score_words(hit: Hit, *, by_example: bool) -> str:
     """How well it answers; empty where nothing was asked that could be better or worse."""
     told = []
-    if hit.why and hit.score is not None:
+    if hit.by_likeness:
+        told.append(BY_LIKENESS)
+    elif hit.why and hit.score is not None:
         told.append(f"{percent(hit.score)} that all of it is so")
     if hit.similarity is not None:
         told.append(f"likeness {hit.similarity:.2f}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Annotated, Any
@@ -22,6 +23,8 @@ SEXES = {"F": "female", "M": "male", "O": "other"}
 """(0010,0040), in words."""
 OLDEST = 130
 MODALITY = re.compile(r"[A-Za-z0-9_]{1,32}")
+CODE = re.compile(r"[A-Z0-9_]{1,16}")
+"""A value of (0008,0060), PS3.5 section 6.2 (CS)."""
 LIMIT = 20
 """Answers on a page."""
 LARGEST = 100
@@ -125,6 +128,26 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise QuestionError("unknown-date", "A date is written like this: 2024-01-31.") from None
+
+
+def sexes_of(text: str) -> tuple[str, ...]:
+    """`F,M` of an address. Raises QuestionError."""
+    named = tuple(name for name in text.split(",") if name)
+    if not set(named) <= set(SEXES):
+        raise QuestionError("unknown-sex", "sex is F, M or O (female, male, other), or several with commas.")
+    return named
+
+
+def modalities_of(text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """`xray,DX` of an address: ids of the bundle (`known`), and DICOM codes. Raises QuestionError."""
+    named = tuple(name for name in text.split(",") if name)
+    if not all(name in known or CODE.fullmatch(name) for name in named):
+        raise QuestionError(
+            "unknown-modality",
+            f"modality is one of {', '.join(known)}, or a code of DICOM in capitals, such as DX; or several "
+            "with commas.",
+        )
+    return named
 
 
 def years_of(least: str, most: str) -> Years | None:

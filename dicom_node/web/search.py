@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -15,19 +16,15 @@ from dicom_node.search.query import LONGEST
 from dicom_node.search.question import Question, Statement
 from dicom_node.search.rank import Judged
 from dicom_node.uids import UID_LENGTH, UID_PATTERN
-from dicom_node.web.form import years_of
+from dicom_node.web.form import modalities_of, sexes_of, years_of
 from dicom_node.web.ports import Search, WebPorts
 from dicom_node.web.problems import Problem, ProblemError
 
 Words = Annotated[str, Query(max_length=LONGEST, description="The question, in English")]
 Modalities = Annotated[
-    str,
-    Query(
-        pattern=r"^([A-Za-z0-9_]{1,32}(,[A-Za-z0-9_]{1,32})*)?$",
-        description="Modality ids or DICOM codes, separated by commas",
-    ),
+    str, Query(max_length=200, description="Modality ids or DICOM codes, separated by commas")
 ]
-Sexes = Annotated[str, Query(pattern=r"^([FMO](,[FMO])*)?$", description="F, M or O, separated by commas")]
+Sexes = Annotated[str, Query(max_length=100, description="F, M or O, separated by commas")]
 Ages = Annotated[
     str,
     Query(pattern=r"^([0-9]{1,3}-?|[0-9]{0,3}-[0-9]{1,3})?$", description="Years: 40-50, 60-, -18 or 71"),
@@ -60,14 +57,14 @@ class Fields:
     similar_to: str | None
     limit: int
 
-    def asked(self, archive: Search) -> Asked:
-        """The question. Raises QuestionError."""
+    def asked(self, archive: Search, known: Sequence[str]) -> Asked:
+        """The question; `known` are the modalities of the bundle. Raises QuestionError."""
         least, dash, most = self.age.partition("-")
         return Asked(
             text=self.q,
-            modalities=tuple(name for name in self.modality.split(",") if name),
+            modalities=modalities_of(self.modality, known),
             days=archive.days(self.date) if self.date.strip() else None,
-            sexes=tuple(self.sex.split(",")) if self.sex else (),
+            sexes=sexes_of(self.sex),
             years=years_of(least, most if dash else least),
             similar_to=self.similar_to,
             limit=self.limit,
@@ -94,14 +91,15 @@ def add_search(router: APIRouter, ports: WebPorts, by_object: ByObject) -> None:
     def search(request: Request, fields: Annotated[Fields, Depends(fields)]) -> dict[str, Any]:
         """Studies that answer a question in words, or that are like another; the best first, and why."""
         archive = loaded(ports)
-        return answer_to_json(archive.ask(fields.asked(archive), door="http", asker=asker_of(request)))
+        asked = fields.asked(archive, ports.info().modalities)
+        return answer_to_json(archive.ask(asked, door="http", asker=asker_of(request)))
 
     @router.post("/api/search", tags=["search"], openapi_extra=OBJECT_BODY)
     async def search_by_object(
         request: Request, fields: Annotated[Fields, Depends(fields)]
     ) -> dict[str, Any]:
         """Studies like the DICOM file in the body, which is looked at in memory and not kept."""
-        asked = fields.asked(loaded(ports))
+        asked = fields.asked(loaded(ports), ports.info().modalities)
         body = await request.body()
         answer = await run_in_threadpool(by_object, body, asked, door="http", asker=asker_of(request))
         return answer_to_json(answer)
@@ -169,6 +167,7 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         "body_part": row.body_part,
         "laterality": row.laterality,
         "score": hit.score,
+        "by_likeness": hit.by_likeness,
         "similarity": hit.similarity,
         "why": [_judged(judged) for judged in hit.why],
         "regions": [{"finding": region.finding_id, **region.place} for region in hit.regions],

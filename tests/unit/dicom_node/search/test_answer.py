@@ -9,6 +9,7 @@ from dicom_node.search.coverage import KEPT_SECONDS, Coverage
 from dicom_node.search.dates import Days
 from dicom_node.search.question import Reason
 from dicom_node.search.service import AskedArchive
+from dicom_node.search.told import tags_of
 from dicom_node.store.search_facts import BundleCoverage
 from tests.support.questions import BUNDLE, TODAY, VOCABULARY, archive, speaker
 from tests.support.search_index import IndexInMemory
@@ -127,6 +128,72 @@ def test_what_no_modality_knows_is_ranked_by_likeness_and_said(searcher: Searche
     answer = searcher.ask(Request("cavity"))
     assert numbers(answer)[0] == 7
     assert any("likeness alone" in note for note in answer.notes)
+
+
+def test_what_names_no_finding_has_no_probability_and_is_told_by_likeness(searcher: Searcher) -> None:
+    answer = searcher.ask(Request("cavity"))
+    assert answer.hits
+    assert all(hit.score is None and hit.by_likeness for hit in answer.hits)
+    assert all(tags_of(hit)[0] == "by likeness of words alone" for hit in answer.hits)
+    assert [hit.rank for hit in answer.hits] == sorted((hit.rank for hit in answer.hits), reverse=True)
+    assert any(
+        "No finding is known" in note and "mean " not in note.split("nothing.")[1] for note in answer.notes
+    )
+
+
+def test_a_scored_finding_has_a_probability_beside_other_words(searcher: Searcher) -> None:
+    for text in ("pneumonia", "pneumonia, cavity"):
+        hit = searcher.ask(Request(text)).hits[0]
+        assert hit.score is not None
+        assert "by likeness of words alone" not in tags_of(hit)
+
+
+def test_a_slip_of_the_pen_is_answered_with_what_may_be_meant(searcher: Searcher) -> None:
+    (note,) = searcher.ask(Request("pneumonai")).notes
+    assert note.endswith("Did you mean pneumonia?")
+
+
+def test_a_modality_that_knows_one_alternative_does_not_answer_for_the_others(searcher: Searcher) -> None:
+    # In 7 the node found no cancer; what a CT has of retinopathy does not matter.
+    assert set(ask(searcher, "lung cancer or diabetic retinopathy")) == {6, 8, 9}
+
+
+@pytest.mark.parametrize("text", ["cancer", "tumours", "malignancies", "malignant tumour"])
+def test_cancer_is_whatever_cancer_the_bundle_knows(searcher: Searcher, text: str) -> None:
+    assert ask(searcher, text) == [6]
+    assert ask(searcher, f"no {text}") == [7]
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        (
+            "pneumonia in men over 100",
+            "3 studies have Pneumonia; none of them passes what is asked of sex and age.",
+        ),
+        ("lung cancer since 2026-11", "1 study has Lung cancer; none of them passes what is asked of date."),
+        (
+            "effusion, no pneumonia, yesterday",
+            "1 study has Pleural effusion, and no Pneumonia; none of them passes what is asked of date.",
+        ),
+    ],
+)
+def test_an_empty_answer_says_what_stands_against_it(searcher: Searcher, text: str, note: str) -> None:
+    answer = searcher.ask(Request(text))
+    assert (answer.hits, answer.notes) == ((), (note,))
+
+
+def test_an_answer_that_is_empty_without_filters_too_has_no_such_note(searcher: Searcher) -> None:
+    answer = searcher.ask(Request("pneumonia, no effusion, lung cancer, in men", modalities=("MR",)))
+    assert answer.hits == ()
+    assert not any("passes" in note for note in answer.notes)
+
+
+def test_words_that_say_more_than_the_finding_are_told(searcher: Searcher) -> None:
+    (note,) = searcher.ask(Request("old apical bronchopneumonia")).notes
+    assert note.startswith("Pneumonia: the words say more than that")
+    assert searcher.ask(Request("bronchopneumonia")).notes == (note,)
+    assert searcher.ask(Request("pneumonia")).notes == ()
 
 
 def test_what_the_node_does_not_report_is_said(searcher: Searcher) -> None:

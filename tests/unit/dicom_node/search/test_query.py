@@ -3,10 +3,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_node.errors import QuestionError
-from dicom_node.search.query import LONGEST
+from dicom_node.search.query import LONGEST, parse
 from dicom_node.search.question import Reason, Wanted
+from dicom_node.search.terms import terms_of
 from dicom_node.search.vocabulary import Years
-from tests.support.questions import told, understood
+from tests.support.questions import CATALOGUE, TODAY, VOCABULARY, entry, told, understood
 
 
 @pytest.mark.parametrize(
@@ -204,3 +205,39 @@ def test_the_same_question_is_understood_the_same_in_capitals() -> None:
 def test_what_the_bundle_lacks_is_a_statement_without_a_finding() -> None:
     (statement,) = understood("cardiomegaly").statements
     assert (statement.prompt, statement.findings) == ("cardiomegaly", ())
+
+
+@pytest.mark.parametrize("text", ["show me all CTs", "all chest CTs", "cts", "CT's"])
+def test_codes_of_modalities_have_plurals(text: str) -> None:
+    question = understood(text)
+    assert (question.statements, question.wanted.modalities) == ((), ("ct",))
+
+
+def test_plurals_of_codes_that_are_words_count_in_capitals_only() -> None:
+    assert understood("DXs, women").wanted.modalities == ("xray",)
+    assert understood("MRIs").wanted.codes == ("MR",)
+    assert understood("dxs, women").wanted.modalities == ()
+
+
+def test_a_general_name_stands_for_any_of_its_kinds_and_denied_for_none() -> None:
+    entries = (*CATALOGUE, entry("pathology.adenocarcinoma", "Adenocarcinoma"))
+    terms = terms_of(entries, VOCABULARY)
+
+    def kinds(text: str) -> list[list[tuple[str, bool]]]:
+        question = parse(text, VOCABULARY, terms, TODAY)
+        return [[(one.text, one.present) for one in group.any_of] for group in question.all_of]
+
+    assert kinds("cancer") == [[("lung cancer", True), ("adenocarcinoma", True)]]
+    assert kinds("no cancer") == [[("lung cancer", False)], [("adenocarcinoma", False)]]
+    assert kinds("cancer or tumour or pneumonia") == [
+        [("lung cancer", True), ("adenocarcinoma", True), ("pneumonia", True)]
+    ]
+    with pytest.raises(QuestionError):
+        kinds("cancer without cancer")
+
+
+def test_kinds_that_are_not_scored_are_left_out() -> None:
+    entries = (*CATALOGUE, entry("pathology.adenocarcinoma", "Adenocarcinoma"))
+    terms = terms_of(entries, VOCABULARY, {"ct.malignant_tumour"})
+    question = parse("cancer", VOCABULARY, terms, TODAY)
+    assert [one.findings for one in question.statements] == [("ct.malignant_tumour",)]

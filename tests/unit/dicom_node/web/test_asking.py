@@ -36,6 +36,14 @@ def test_an_answer_tells_who_when_what_and_why(client: httpx.Client, trail: Trai
     assert trail.lines[0]["door"] == "web"
 
 
+@pytest.mark.usefixtures("trail")
+def test_likeness_of_words_is_given_no_percentage(client: httpx.Client) -> None:
+    text = Reader(client.get("/search", params={"q": "cavity, pneumonai"}).text).text
+    assert "3 studies, by likeness of words alone" in text
+    assert "that all of it is so" not in text
+    assert "Did you mean pneumonia?" in text
+
+
 @pytest.mark.parametrize(
     ("query", "found"),
     [

@@ -101,6 +101,33 @@ def test_what_cannot_be_answered_is_a_problem(
     assert answer.json()["reason"] == reason
 
 
+@pytest.mark.parametrize(
+    ("params", "reason", "allowed"),
+    [
+        ({"sex": "female"}, "unknown-sex", "F, M or O"),
+        ({"modality": "foo"}, "unknown-modality", "xray, ct, retina, ecg"),
+        ({"modality": "a b"}, "unknown-modality", "such as DX"),
+    ],
+)
+@pytest.mark.usefixtures("trail")
+def test_a_field_that_is_not_understood_is_told_what_it_may_hold(
+    client: httpx.Client, params: dict[str, str], reason: str, allowed: str
+) -> None:
+    answer = client.get("/api/search", params={"q": "pneumonia", **params})
+    assert (answer.status_code, answer.json()["reason"]) == (422, reason)
+    assert allowed in answer.json()["detail"]
+
+
+@pytest.mark.usefixtures("trail")
+def test_only_a_scored_finding_has_a_score(client: httpx.Client) -> None:
+    known = client.get("/api/search", params={"q": "pneumonia"}).json()["answers"][0]
+    unknown = client.get("/api/search", params={"q": "cavity"}).json()
+    assert known["score"] > 0.5
+    assert known["by_likeness"] is False
+    assert [(hit["score"], hit["by_likeness"]) for hit in unknown["answers"]] == [(None, True)] * 3
+    assert unknown["notes"][0].startswith("No finding is known by these words")
+
+
 @pytest.mark.usefixtures("trail")
 def test_a_problem_tells_where_in_the_question_it_lies(client: httpx.Client) -> None:
     text = "Smith, pneumonia since 2024-13"
@@ -111,7 +138,7 @@ def test_a_problem_tells_where_in_the_question_it_lies(client: httpx.Client) -> 
 
 @pytest.mark.parametrize(
     "params",
-    [{"q": "x" * 1001}, {"q": "a", "limit": "0"}, {"q": "a", "similar_to": "no uid"}, {"modality": "a b"}],
+    [{"q": "x" * 1001}, {"q": "a", "limit": "0"}, {"q": "a", "similar_to": "no uid"}, {"age": "x"}],
 )
 @pytest.mark.usefixtures("trail")
 def test_fields_are_checked(client: httpx.Client, params: dict[str, str]) -> None:
