@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ app.add_typer(bundle_app, name="bundle")
 
 PIPE_WIDTH = 132
 """Columns of a table that is written to a file or a pipe."""
+WHOLE_WIDTH = 1000
+"""More columns than any row of a catalogue has: a row is a line, and nothing is wrapped."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -71,7 +74,9 @@ def serve(config: ConfigOption = None) -> None:
     with _prepared_storage(config) as (settings, storage, stop):
         from dicom_node.node import Node
 
-        finished = _run(Node(settings, storage), stop)
+        node = Node(settings, storage)
+        _tell_undelivered(settings)
+        finished = _run(node, stop)
     if not finished:
         end_now(0)
 
@@ -105,6 +110,11 @@ def explain(
     from dicom_node.pixels.contained import DecoderPool
     from dicom_node.tables import explained
 
+    if folders := [path for path in files if path.is_dir()]:
+        raise ConfigError(
+            f"{folders[0]} is a folder: name the files in it, or analyse it as a whole: "
+            f"dicom-node analyse {shlex.quote(str(folders[0]))} --out reports"
+        )
     missing = [path for path in files if not path.is_file()]
     if missing:
         raise ConfigError(f"there is no file {missing[0]}")
@@ -243,7 +253,11 @@ def bundle_show(
     console = Console(highlight=False)
     manifest = opened.manifest
     console.print(f"{manifest.name} {manifest.version}: {manifest.description}", markup=False, soft_wrap=True)
-    console.print(bundle_table(opened.findings))
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WHOLE_WIDTH
+    table = bundle_table(opened.findings)
+    whole = console.measure(table, options=console.options.update(max_width=WHOLE_WIDTH))
+    console.print(table if whole.maximum <= console.width else bundle_table(opened.findings, stacked=True))
 
 
 @contextmanager
@@ -262,6 +276,19 @@ def _prepared_storage(config: Path | None) -> Iterator[tuple[Settings, Storage, 
         yield settings, storage, stop
     finally:
         storage.close()
+
+
+def _tell_undelivered(settings: Settings) -> None:
+    """Nobody who configured an archive expects it to stay empty. Logging must be configured."""
+    import structlog
+
+    if settings.archives and not settings.deliver_to:
+        structlog.get_logger(__name__).warning(
+            "archives_get_nothing",
+            reason="archives are configured, but deliver_to names none: "
+            "reports of studies that come by C-STORE stay in this node",
+            archives=[archive.name for archive in settings.archives],
+        )
 
 
 def _run(node: Runnable, stop: threading.Event) -> bool:

@@ -21,6 +21,10 @@ LEGEND = (
 )
 
 
+NOT_DICOM = "not-dicom"
+"""The reason of a file of another kind."""
+
+
 def probability_words(probability: float) -> str:
     """Two digits, but never 0.00 or 1.00, which no model can claim."""
     if probability < 0.01:
@@ -95,8 +99,11 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
 
 
 def not_dicom_lines(items: Iterable[NotDicom]) -> list[str]:
-    """One line for each file that is not a DICOM instance."""
-    return [f"not DICOM: {item.path} ({item.message})" for item in items]
+    """One line for each file that is no DICOM, or DICOM that cannot be used."""
+    return [
+        f"{'not DICOM' if item.reason == NOT_DICOM else 'not usable'}: {item.path} ({item.message})"
+        for item in items
+    ]
 
 
 def repeated_lines(pairs: Iterable[tuple[Path, Path]]) -> list[str]:
@@ -104,23 +111,42 @@ def repeated_lines(pairs: Iterable[tuple[Path, Path]]) -> list[str]:
     return [f"not read: {path} (the same SOP instance as {first})" for path, first in pairs]
 
 
-def bundle_table(entries: Sequence[FindingEntry]) -> Table:
-    """The catalogue of a bundle: what was measured, and what is reported without being asked for."""
-    table = Table("id", "finding", "code", "reported", "threshold", "AUC (95 % CI)", "measured on")
+def bundle_table(entries: Sequence[FindingEntry], *, stacked: bool = False) -> Table:
+    """The catalogue of a bundle: what was measured, and what is reported without being asked for. A row is a
+    line, for which there must be room; `stacked`, for narrow windows, cuts no id: configurations name it."""
+    if not stacked:
+        table = Table(*_BUNDLE_HEAD)
+        for entry in entries:
+            table.add_row(*_bundle_cells(entry))
+        return table
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    longest = max((len(entry.id) for entry in entries), default=0)
+    table.add_column("id, finding, code", width=longest, overflow="fold")
+    table.add_column("reported", overflow="fold")
+    table.add_column("threshold, AUC (95 % CI), measured on", overflow="fold")
     for entry in entries:
-        measured = entry.measured
-        table.add_row(
-            entry.id,
-            entry.name,
-            f"{entry.code.value} ({entry.code.scheme})",
-            "yes" if entry.enabled else f"no: {entry.disabled_because}",
-            f"{entry.threshold:.2f}",
-            "-"
-            if measured is None
-            else f"{measured.auc:.3f} ({measured.auc_ci[0]:.3f}-{measured.auc_ci[1]:.3f})",
-            "-" if measured is None else f"{measured.split}, n={measured.n}, {measured.positives} positive",
-        )
+        cells = _bundle_cells(entry)
+        table.add_row("\n".join(cells[:3]), cells[3], "\n".join(cells[4:]))
+        table.add_section()
     return table
+
+
+_BUNDLE_HEAD = ("id", "finding", "code", "reported", "threshold", "AUC (95 % CI)", "measured on")
+
+
+def _bundle_cells(entry: FindingEntry) -> tuple[str, ...]:
+    measured = entry.measured
+    return (
+        entry.id,
+        entry.name,
+        f"{entry.code.value} ({entry.code.scheme})",
+        "yes" if entry.enabled else f"no: {entry.disabled_because}",
+        f"{entry.threshold:.2f}",
+        "-"
+        if measured is None
+        else f"{measured.auc:.3f} ({measured.auc_ci[0]:.3f}-{measured.auc_ci[1]:.3f})",
+        "-" if measured is None else f"{measured.split}, n={measured.n}, {measured.positives} positive",
+    )
 
 
 @dataclass(frozen=True, slots=True)

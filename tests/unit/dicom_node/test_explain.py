@@ -84,3 +84,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["explain", str(tmp_path / "nothing.dcm")])
     assert result.exit_code == 1
     assert "there is no file" in str(result.exception)
+
+
+def test_a_folder_is_told_as_one_with_what_to_do(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["explain", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"{tmp_path} is a folder" in str(result.exception)
+    assert f"dicom-node analyse {tmp_path} --out" in str(result.exception)

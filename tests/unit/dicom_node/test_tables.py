@@ -7,7 +7,15 @@ from typing import Any
 from rich.console import Console
 
 from dicom_node.analyse import Outcome
-from dicom_node.tables import DemoRow, demo_table, outcome_line, outcome_to_json, summary_of
+from dicom_node.pixels.headers import NotDicom
+from dicom_node.tables import (
+    DemoRow,
+    demo_table,
+    not_dicom_lines,
+    outcome_line,
+    outcome_to_json,
+    summary_of,
+)
 
 
 def finding(name: str, probability: float, present: bool | None) -> dict[str, Any]:
@@ -58,3 +66,14 @@ def test_the_table_of_the_demo_fits_a_terminal_of_80_columns() -> None:
 def test_no_probability_is_told_as_certain() -> None:
     assert summary_of([finding("Lung cancer", 0.9987, True)]) == "Lung cancer >0.99"
     assert summary_of([finding("Lung cancer", 0.0013, False)]) == "none present (highest: Lung cancer <0.01)"
+
+
+def test_dicom_that_cannot_be_used_is_not_told_as_no_dicom() -> None:
+    items = [
+        NotDicom(Path("notes.txt"), "not-dicom", "It is not a DICOM Part 10 file."),
+        NotDicom(Path("a.dcm"), "missing-uid", "StudyInstanceUID is missing."),
+    ]
+    assert not_dicom_lines(items) == [
+        "not DICOM: notes.txt (It is not a DICOM Part 10 file.)",
+        "not usable: a.dcm (StudyInstanceUID is missing.)",
+    ]
