@@ -45,7 +45,7 @@ def compared(path: Path, pool: DecoderPool, out: Path) -> tuple[str, NDArray[np.
         photometric = text(loaded.header, "PhotometricInterpretation")
         if not photometric or photometric.startswith("MONOCHROME"):
             return None
-        ours = np.rint(255 * retina._rgb(loaded, read_frame(loaded), photometric)).astype(np.int64)
+        ours = np.rint(255 * retina.rgb(loaded, read_frame(loaded), photometric)).astype(np.int64)
     except InputError:
         return None
     for name in ("dcmj2pnm", "dcml2pnm"):

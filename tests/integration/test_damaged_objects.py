@@ -57,6 +57,8 @@ def transcoded(folder: Path) -> Iterator[Path]:
             ds.file_meta.TransferSyntaxUID = syntax
             if syntax == JPEGBaseline8Bit:
                 ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+                if "RescaleSlope" in ds:  # a sixteenth of the values, as many HU
+                    ds.RescaleSlope = 16 * ds.RescaleSlope
             ds.PixelData = encapsulate([bytes(data)])
             ds["PixelData"].VR = "OB"
             path = folder / f"{source.stem}-{syntax.name[:12].replace(' ', '')}-{syntax[-3:]}.dcm"
