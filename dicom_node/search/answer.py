@@ -226,17 +226,21 @@ class Searcher:
 
 def _groups(question: Question, drawn: Drawn) -> list[list[Judged]]:
     """The judged statements as the question groups them. Where the modality knows one of several
-    alternatives, those that only others know do not speak."""
+    alternatives, or of the kinds of a general name, those that only others know do not speak."""
     left = iter(drawn.judged)
     groups = [[next(left) for _ in group.any_of] for group in question.all_of]
-    return [[one for one in group if not _is_elsewhere(question, drawn, one, group)] for group in groups]
+    kept = [[one for one in group if not _is_elsewhere(question, drawn, one, group)] for group in groups]
+    return [group for group in kept if group]
 
 
 def _is_elsewhere(question: Question, drawn: Drawn, judged: Judged, group: Sequence[Judged]) -> bool:
-    if judged.finding is not None or all(other.finding is None for other in group):
-        return False
     statement = judged.statement
-    return statement.is_kind or knows_elsewhere(question, statement, str(drawn.row.modality))
+    if judged.finding is not None:
+        return False
+    if statement.is_kind:
+        return any(other.finding is not None and other.statement.is_kind for other in drawn.judged)
+    known = any(other.finding is not None for other in group)
+    return known and knows_elsewhere(question, statement, str(drawn.row.modality))
 
 
 def _hit(question: Question, drawn: Drawn) -> Hit:

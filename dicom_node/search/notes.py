@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from dicom_node.bundle.catalogue import FindingEntry
 from dicom_node.search.ports import Speaker
 from dicom_node.search.question import Question, Statement
 from dicom_node.search.suggest import Suggestions
@@ -36,7 +37,7 @@ def notes_on(
                 f"{', '.join(unproven)}: known to the bundle but not reported by this node; "
                 "ranked by likeness alone."
             )
-        elif not named and chosen:
+        elif not named and chosen and not (statement.is_kind and _knows_a_kind(question, by_id, chosen)):
             notes.append(_unnamed(statement, suggestions))
         if named and statement.narrower:
             names = ", ".join(sorted({entry.name for entry in named}))
@@ -45,6 +46,12 @@ def notes_on(
                 "What more they say moves the order a little and leaves out nothing."
             )
     return tuple(dict.fromkeys(notes))
+
+
+def _knows_a_kind(question: Question, by_id: Mapping[str, FindingEntry], chosen: Sequence[str]) -> bool:
+    """Whether a modality knows one of the kinds of a general name; the other kinds are then not asked."""
+    kinds = (one for one in question.statements if one.is_kind)
+    return any(by_id[identifier].modality in chosen for kind in kinds for identifier in kind.findings)
 
 
 def why_empty(question: Question, speaker: Speaker, without_filters: int, most: int) -> str:

@@ -7,11 +7,22 @@ from dicom_node.records import BundleIdentity, Presence
 from dicom_node.search.answer import Answer, Request, Searcher
 from dicom_node.search.coverage import KEPT_SECONDS, Coverage
 from dicom_node.search.dates import Days
+from dicom_node.search.ports import Speaker
 from dicom_node.search.question import Reason
 from dicom_node.search.service import AskedArchive
 from dicom_node.search.told import tags_of
 from dicom_node.store.search_facts import BundleCoverage
-from tests.support.questions import BUNDLE, TODAY, VOCABULARY, archive, speaker
+from tests.support.questions import (
+    BUNDLE,
+    CATALOGUE,
+    SPEAKER_MODALITIES,
+    TODAY,
+    VOCABULARY,
+    archive,
+    embedded,
+    entry,
+    speaker,
+)
 from tests.support.search_index import IndexInMemory
 
 PNEUMONIA = "xray.pneumonia"
@@ -162,6 +173,23 @@ def test_a_modality_that_knows_one_alternative_does_not_answer_for_the_others(se
 def test_cancer_is_whatever_cancer_the_bundle_knows(searcher: Searcher, text: str) -> None:
     assert ask(searcher, text) == [6]
     assert ask(searcher, f"no {text}") == [7]
+
+
+@pytest.mark.parametrize("modalities", [(), ("ct",)])
+@pytest.mark.parametrize(("text", "same_as"), [("cancer", "lung cancer"), ("no cancer", "no lung cancer")])
+def test_kinds_that_a_modality_does_not_know_do_not_speak_there(
+    index: IndexInMemory, text: str, same_as: str, modalities: tuple[str, ...]
+) -> None:
+    known = (*CATALOGUE, entry("ecg.adenocarcinoma", "Adenocarcinoma"))
+    told = Speaker(BUNDLE, SPEAKER_MODALITIES, known, frozenset(one.id for one in known), embedded)
+    searcher = Searcher(index, told, VOCABULARY, lambda: TODAY)
+    answer = searcher.ask(Request(text, modalities))
+    expected = searcher.ask(Request(same_as, modalities))
+    assert [(hit.row.study_uid, hit.score) for hit in answer.hits] == [
+        (hit.row.study_uid, hit.score) for hit in expected.hits
+    ]
+    assert answer.hits
+    assert answer.notes == ()
 
 
 @pytest.mark.parametrize(
