@@ -17,7 +17,7 @@ from dicom_node.records import Assessment, BundleIdentity, Instance
 from dicom_node.store import audit, search_sql, study_sql
 from dicom_node.store.database import Connection, Pool, transaction
 from dicom_node.store.queue import REEMBED_STUDY, defer_reembedding
-from dicom_node.store.vectors import EDITION, replace_rows
+from dicom_node.store.vectors import EDITION, make_room, replace_rows
 
 BATCH = 200
 """Jobs that wait at a time: enough for many workers, and a queue that can still be read."""
@@ -61,6 +61,8 @@ class ReembeddingStore:
         """Put the new rows in the place of the old; False, and nothing changes, where the study has grown
         meanwhile."""
         with transaction(self._pool) as connection:
+            make_room(connection, assessment)
+        with transaction(self._pool) as connection:
             names = {"study_uid": job.study_uid, "bundle": assessment.bundle.digest, "edition": EDITION}
             connection.execute(study_sql.LOCK_STUDY, (job.study_uid,))
             row = connection.execute(search_sql.DUE, names).fetchone()
@@ -99,7 +101,7 @@ def _instance_from_row(row: Sequence[Any], root: Path) -> Instance:
 
 def _plan(connection: Connection, bundle_digest: str) -> int:
     """The next batch, in the caller's transaction, once the last one has been taken up."""
-    connection.execute(search_sql.ONE_AT_A_TIME)
+    connection.execute(search_sql.ONE_PLANS)
     waiting = connection.execute(search_sql.BATCH_WAITS, (REEMBED_STUDY,)).fetchone()
     if waiting is not None:
         return 0

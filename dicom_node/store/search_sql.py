@@ -27,6 +27,11 @@ ONE_AT_A_TIME = """
 SELECT pg_advisory_xact_lock(x'4D335350'::integer)
 """
 
+ONE_PLANS = """
+-- One at a time queues the next batch. Not the lock above: who plans may have touched rows already.
+SELECT pg_advisory_xact_lock(x'4D33504C'::integer)
+"""
+
 ADD_PLACE = """
 -- The next free place.
 INSERT INTO search_findings (place, finding_id)

@@ -22,7 +22,7 @@ from dicom_node.store.queue import defer_processing, put_back_abandoned
 from dicom_node.store.reembedding import ReembeddingStore
 from dicom_node.store.states import Added, Finished, Job, StudyRecord, StudyState, sources_of
 from dicom_node.store.tries import JobTries
-from dicom_node.store.vectors import replace_rows
+from dicom_node.store.vectors import make_room, replace_rows
 
 STATE_AFTER: dict[Status, StudyState] = {
     Status.REPORTED: StudyState.REPORTED,
@@ -166,6 +166,8 @@ class StudyStore(DeliveryStore, FetchStore, ReembeddingStore, JobTries):
         """
         if (assessment.status is Status.REPORTED) != (report is not None):
             raise ReportError(f"a report goes with `reported` and only with it; here: {assessment.status}")
+        with transaction(self._pool) as connection:
+            make_room(connection, assessment)
         with transaction(self._pool) as connection:
             row = connection.execute(study_sql.LOCK_STUDY, (job.study_uid,)).fetchone()
             if row is None or row[1] != job.revision or row[0] == StudyState.RECEIVING:

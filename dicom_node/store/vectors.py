@@ -53,17 +53,21 @@ def rows_of(assessment: Assessment) -> list[IndexRow]:
     return [_of_study(assessment.findings, rows), *rows, *regions]
 
 
+def make_room(connection: Connection, assessment: Assessment) -> None:
+    """Make what the rows of this assessment need and the index lacks: places for its findings, and spaces.
+
+    For a transaction of its own, before that of `replace_rows`: one at a time makes room, and making a space
+    waits for all who have touched studies or rows. Who waits for the turn must not be one of them.
+    """
+    _room(connection, assessment, rows_of(assessment))
+
+
 def replace_rows(connection: Connection, assessment: Assessment) -> None:
-    """Index a study as this assessment tells it, instead of whatever the index held of it."""
+    """Index a study as this assessment tells it, instead of whatever the index held of it. Room is made if
+    there is none, but two that do so at once may end in a deadlock: see `make_room`."""
     study = assessment.study_uid
     rows = rows_of(assessment)
-    # Both may have to be made first, one transaction at a time. Who waits for that must not have touched the
-    # rows yet: making a space waits for all who have.
-    places = _places(connection, {name for row in rows for name in row.probabilities})
-    spaces = {
-        (row.level, row.modality): _space(connection, assessment.bundle, row)
-        for row in {(row.level, row.modality): row for row in rows}.values()
-    }
+    places, spaces = _room(connection, assessment, rows)
     connection.execute(search_sql.FORGET, (study,))
     if not rows:
         connection.execute(search_sql.FORGET_STUDY, (study,))
@@ -72,6 +76,15 @@ def replace_rows(connection: Connection, assessment: Assessment) -> None:
         kept = [_values(study, row, spaces[row.level, row.modality], places) for row in rows]
         cursor.executemany(search_sql.KEEP, kept)
     connection.execute(search_sql.KEEP_STUDY, (study, assessment.bundle.digest, EDITION))
+
+
+def _room(
+    connection: Connection, assessment: Assessment, rows: Sequence[IndexRow]
+) -> tuple[dict[str, int], dict[tuple[Level, str], int]]:
+    """Places by finding id, spaces by level and modality."""
+    places = _places(connection, {name for row in rows for name in row.probabilities})
+    some = {(row.level, row.modality): row for row in rows}
+    return places, {key: _space(connection, assessment.bundle, row) for key, row in some.items()}
 
 
 def _of_view(index: int, view: ViewSummary, findings: Sequence[Finding]) -> IndexRow:

@@ -13,11 +13,11 @@ import psycopg
 import pytest
 from numpy.typing import NDArray
 
-from dicom_node.records import BundleIdentity, Finding, Presence, Traits
+from dicom_node.records import Assessment, BundleIdentity, Finding, Presence, Traits
 from dicom_node.store.database import Connection, Pool, open_pool, transaction
 from dicom_node.store.search_facts import Candidate, Filters, FindingRange, Level
 from dicom_node.store.search_index import SearchIndex, Tuning
-from dicom_node.store.vectors import replace_rows
+from dicom_node.store.vectors import make_room, replace_rows
 from tests.support.postgres import Databases
 from tests.support.studies import BUNDLE, assessment, finding, region
 
@@ -46,10 +46,8 @@ def scored(probability: float, **changes: Any) -> Finding:
     return finding("Pneumonia", "233604007", probability, Presence.PRESENT, **changes)
 
 
-def index_study(
-    connection: Connection, number: int, *findings: Finding, bundle: BundleIdentity = BUNDLE, **changes: Any
-) -> None:
-    """Put study `number` into the index, with one view."""
+def told(number: int, *findings: Finding, bundle: BundleIdentity = BUNDLE, **changes: Any) -> Assessment:
+    """What was found in study `number`, of one view."""
     study = f"1.2.{number}"
     plain = assessment(study)
     view = replace(
@@ -60,13 +58,23 @@ def index_study(
         laterality="LR"[number % 2],
         **changes,
     )
+    return replace(plain, views=(view,), findings=findings, bundle=bundle)
+
+
+def index_study(connection: Connection, number: int, *findings: Finding, **changes: Any) -> None:
+    """Put study `number` into the index."""
+    found = told(number, *findings, **changes)
     connection.execute(
-        "INSERT INTO studies (study_uid, state) VALUES (%s, 'reported') ON CONFLICT DO NOTHING", (study,)
+        "INSERT INTO studies (study_uid, state) VALUES (%s, 'reported') ON CONFLICT DO NOTHING",
+        (found.study_uid,),
     )
-    replace_rows(connection, replace(plain, views=(view,), findings=findings, bundle=bundle))
+    replace_rows(connection, found)
 
 
 def keep(pool: Pool, number: int, *findings: Finding, **changes: Any) -> None:
+    """As the store does it: room in a transaction of its own first."""
+    with transaction(pool) as connection:
+        make_room(connection, told(number, *findings, **changes))
     with transaction(pool) as connection:
         index_study(connection, number, *findings, **changes)
 

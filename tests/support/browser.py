@@ -40,6 +40,7 @@ class Page:
         self._buffer = b""
         self._next = 0
         self._session: str | None = None
+        self._origin = ""
         self.complaints: list[str] = []
         """Errors that the page logged or threw, refusals of its content security policy among them."""
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
@@ -49,6 +50,7 @@ class Page:
 
     def open(self, url: str) -> None:
         """Go to an address and wait until the document is complete."""
+        self._origin = url.split("/", 3)[2]
         self._ask("Page.navigate", url=url)
         self.wait_for(f"document.readyState === 'complete' && location.href === {json.dumps(url)}")
 
@@ -62,11 +64,19 @@ class Page:
     def wait_for(self, expression: str) -> None:
         """Wait until a JavaScript expression is true."""
         end = time.monotonic() + self._seconds
-        while not self.evaluate(f"Boolean({expression})"):
+        while not self._is_true(expression):
             if time.monotonic() > end:
                 raise BrowserError(f"still false after {self._seconds:.0f} s: {expression}")
-            # A turn of the page's own loop, instead of a blind sleep here.
-            self.evaluate("new Promise(done => setTimeout(() => done(true), 50))")
+
+    def _is_true(self, expression: str) -> bool:
+        """Now, or after a turn of the page's own loop; a page that goes elsewhere meanwhile says no."""
+        turn = "new Promise(done => setTimeout(() => done(true), 50))"
+        try:
+            return bool(self.evaluate(f"Boolean({expression})")) or not self.evaluate(turn)
+        except BrowserError as error:
+            if "navigated" in str(error) or "Cannot find context" in str(error):
+                return False
+            raise
 
     def press(self, key: str) -> None:
         """Press and release one key, e.g. Tab or Enter."""
@@ -124,6 +134,10 @@ class Page:
         if event.get("method") == "Runtime.exceptionThrown":
             self.complaints.append(str(params["exceptionDetails"].get("text")))
         if event.get("method") == "Log.entryAdded" and params["entry"]["level"] == "error":
+            # What the page before asked of its own server, which has ended, is nothing to complain of.
+            source = str(params["entry"].get("url", ""))
+            if source.startswith("http") and self._origin not in source:
+                return
             self.complaints.append(str(params["entry"]["text"]))
 
 
