@@ -137,8 +137,9 @@ def shared_captions(modality: str) -> tuple[Caption, ...]:
     the very same texts in every modality. They name no kind of image, and state a group, not a finding."""
     text = (resources.files("m3bind") / "data" / "captions.toml").read_text("utf-8")
     raw: dict[str, dict[str, list[str]]] = tomllib.loads(text)["shared"]
-    own = {NORMAL, *(g.id for g in load_groups() if any(i.split(".")[0] == modality for i in g.findings))}
-    if strange := sorted(raw.keys() - {NORMAL, *(g.id for g in load_groups())}):
+    groups = load_groups()
+    own = {NORMAL, *(g.id for g in groups if g.shown_by(modality))}
+    if strange := sorted(raw.keys() - {NORMAL, *(g.id for g in groups)}):
         raise ConfigError(f"captions.toml: shared names {', '.join(strange)}, which groups.toml lacks.")
     return tuple(
         Caption(sentence, {f"{SHARED}{group}": int(side == "affirmed")})

@@ -114,9 +114,9 @@ def load_findings() -> tuple[FindingSpec, ...]:
     return tuple(parse_finding(raw) for f in files for raw in tomllib.loads(f.read_text("utf-8"))["finding"])
 
 
-def findings_of(modality: str, *, reported_only: bool = False) -> tuple[FindingSpec, ...]:
-    """Entries of one modality; without the concepts for captions only, if asked."""
-    return tuple(f for f in load_findings() if f.modality == modality and (f.report or not reported_only))
+def findings_of(modality: str) -> tuple[FindingSpec, ...]:
+    """Entries of one modality, the concepts for captions only among them."""
+    return tuple(f for f in load_findings() if f.modality == modality)
 
 
 def illnesses_of(modality: str) -> tuple[FindingSpec, ...]:

@@ -28,6 +28,10 @@ class Group:
     name: str
     findings: frozenset[str]
 
+    def shown_by(self, modality: str) -> bool:
+        """Whether any of its findings is of this modality."""
+        return any(i.split(".")[0] == modality for i in self.findings)
+
 
 def parse_groups(raw: dict[str, Any], known: Collection[str]) -> tuple[Group, ...]:
     """The groups of groups.toml. Raises ConfigError for a finding that is not among `known`, or a group of
@@ -74,11 +78,7 @@ def shared_labels(
     """What the groups are of each example of one modality: 1, 0, or None where nobody knows. Groups that the
     modality cannot show are not told at all."""
     illnesses = illnesses_of(modality)
-    own = [
-        group
-        for group in (load_groups() if groups is None else groups)
-        if any(i.split(".")[0] == modality for i in group.findings)
-    ]
+    own = [group for group in (load_groups() if groups is None else groups) if group.shown_by(modality)]
     return [
         {
             f"{SHARED}{NORMAL}": _number(is_normal(illnesses, labels)),

@@ -26,12 +26,12 @@ from typing import Any
 from dicom_node.errors import ConfigError
 from m3bind.checkpoint import read_config
 from m3bind.config import Recipe
+from m3bind.data.groups import load_groups
 from m3bind.digest import code_digest, distil_digest
 from m3bind.durable import write_durably
 from m3bind.evaluate.bench import Bench, bind, distil, open_bench, open_site, seen_by, teaching
 from m3bind.evaluate.cross_modal import GALLERIES, KINDS, REPEATS, cross_modal
 from m3bind.evaluate.embedded import Data, embed, load_data
-from m3bind.evaluate.groups import load_groups
 from m3bind.evaluate.report import plain
 from m3bind.evaluate.systems import UNBOUND, System, stage_system
 from m3bind.evaluate.zero_shot import Scored, difference, zero_shot

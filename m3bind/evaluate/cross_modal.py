@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m3bind.data.groups import NORMAL, Group
 from m3bind.evaluate.embedded import Data, Embedded
-from m3bind.evaluate.groups import NORMAL, Group, membership
+from m3bind.evaluate.groups import membership
 from m3bind.metrics import Ranked, expected_average_precision, interval
 
 Floats = NDArray[np.float64]

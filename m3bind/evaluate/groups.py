@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from m3bind.data.catalogue import illnesses_of
 from m3bind.data.examples import Example
-from m3bind.data.groups import NORMAL, Group, is_in, is_normal, load_groups
-
-__all__ = ["NORMAL", "Group", "is_in", "is_normal", "load_groups", "membership"]
+from m3bind.data.groups import Group, is_in, is_normal
 
 
 def membership(modality: str, found: Sequence[Example], groups: Sequence[Group]) -> NDArray[np.int8]:

@@ -19,11 +19,11 @@ from m3bind.checkpoint import load_checkpoint
 from m3bind.commit import commit_of_code
 from m3bind.config import Recipe
 from m3bind.data.captions import shared_captions
+from m3bind.data.groups import Group, load_groups
 from m3bind.digest import pretrain_digest
 from m3bind.evaluate.cross_modal import GALLERIES, KINDS, MEASURES, Draws, cross_modal
 from m3bind.evaluate.embedded import Data, Embedded, embed, load_data
 from m3bind.evaluate.few_shot import few_shot, few_shot_probe, tasks_of
-from m3bind.evaluate.groups import Group, load_groups
 from m3bind.evaluate.limits import look_up
 from m3bind.evaluate.probe import probe, start_features, training_rows
 from m3bind.evaluate.reliability import calibration

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.manifold import TSNE
 
+from m3bind.data.groups import NORMAL, Group
 from m3bind.data.sources import share
 from m3bind.evaluate.cross_modal import centre
 from m3bind.evaluate.embedded import Data, Embedded
-from m3bind.evaluate.groups import NORMAL, Group, membership
+from m3bind.evaluate.groups import membership
 
 MOST = 120
 """Images of each modality: more only hide each other."""

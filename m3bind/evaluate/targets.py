@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from dicom_node.errors import ConfigError
 from m3bind.data.catalogue import LabelRule
+from m3bind.data.groups import is_normal
 from m3bind.evaluate.embedded import Data, Embedded, Ints
-from m3bind.evaluate.groups import is_normal
 from m3bind.evaluate.readings import ColumnsOf, columns_of, labels_by, parse_reading
 from m3bind.evaluate.zero_shot import score
 from m3bind.metrics import Estimate, interval

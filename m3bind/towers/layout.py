@@ -19,7 +19,7 @@ from m3bind.towers.weights import State
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """By the names of this package; see `visual.build_visual` and `sentence.build_text`."""
+    """By the names of this package; see `assemble.assemble` and `sentence.build_text`."""
 
     visual: State
     text: State | None

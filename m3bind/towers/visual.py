@@ -9,12 +9,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dicom_node.errors import ConfigError
-from m3bind.towers.architecture import ProjectionLayer, ResNetSpec, VisualArchitecture
+from m3bind.towers.architecture import ProjectionLayer
 from m3bind.towers.base import VisualTower, pool
 from m3bind.towers.resnet import ResNet
 from m3bind.towers.transformer import LORA_TARGETS
 from m3bind.towers.vit import ViT
-from m3bind.towers.weights import load_strictly
 
 
 class Head(Protocol):
@@ -138,31 +137,3 @@ class EncoderTower(VisualTower):
         if evidence is None:
             return self.project(self._head()(local)), None
         return pool(evidence), evidence
-
-
-def build_visual(
-    architecture: VisualArchitecture,
-    state: Mapping[str, Tensor] | None,
-    origin: str,
-    *,
-    new_projection: bool = False,
-) -> EncoderTower:
-    """The tower that `architecture` describes.
-
-    `state` holds the encoder's weights by their names here (`embed.`, `blocks.`, `stem.`, `layer1.`, `head.`)
-    and the projection's (`projection.0.weight`); None leaves all at random, for weights of a checkpoint.
-    `new_projection` says that the projection starts at random and `state` holds nothing of it.
-    Raises ConfigError, which names `origin`, where a weight is missing, left over or of another shape.
-    """
-    spec = architecture.encoder
-    encoder = ResNet(spec) if isinstance(spec, ResNetSpec) else ViT(spec)
-    width_after(architecture.projection)
-    projection = make_projection(architecture.projection, encoder.features)
-    if state is not None:
-        whole = nn.Module()
-        for name, part in encoder.named_children():
-            whole.add_module(name, part)
-        if not new_projection:
-            whole.add_module("projection", projection)
-        load_strictly(whole, state, origin)
-    return EncoderTower(encoder, projection, architecture.frozen)

@@ -7,10 +7,10 @@ import torch
 
 from export.graphs import export_text, export_tower
 from m3bind.towers.architecture import ResNetSpec, VisualArchitecture
+from m3bind.towers.assemble import assemble
 from m3bind.towers.layout import linear
 from m3bind.towers.load import load_tower
 from m3bind.towers.tables import TransformersTowerRecipe
-from m3bind.towers.visual import build_visual
 from tests.support.towers import TEXTS, excite, save_clip
 
 pytestmark = pytest.mark.train
@@ -48,7 +48,7 @@ def test_a_volume_tower_is_exported_with_its_evidence(tmp_path):
         stem_kernel=(3, 7, 7), stem_stride=(1, 2, 2),
     )  # fmt: skip
     architecture = VisualArchitecture(encoder=spec, projection=linear(6))
-    tower = excite(build_visual(architecture, None, "here"))
+    tower = excite(assemble(architecture, None, "here"))
     export_tower(tower, (1, 16, 64, 96), tmp_path / "volume.onnx")
     volumes = torch.randn(3, 1, 16, 64, 96, generator=torch.Generator().manual_seed(1))
     answers = outputs_of(tmp_path / "volume.onnx", input=volumes)

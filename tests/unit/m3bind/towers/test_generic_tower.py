@@ -8,10 +8,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dicom_node.errors import ConfigError
+from m3bind.towers.assemble import assemble
 from m3bind.towers.generic import read_generic
 from m3bind.towers.load import load_text, load_tower, load_visual
 from m3bind.towers.tables import GenericTowerRecipe
-from m3bind.towers.visual import build_visual
 from tests.support.towers import SMALL, TEXTS, excite, word_pieces
 
 pytestmark = pytest.mark.train
@@ -140,7 +140,7 @@ def test_evidence_adds_up_to_the_embedding(tmp_path, architecture, shape, places
     )
     torch.manual_seed(0)
     layout = read_generic(path, 0)
-    tower = build_visual(layout.visual, None, "here")
+    tower = assemble(layout.visual, None, "here")
     inputs = torch.randn(2, *shape)
     with torch.inference_mode():
         embedding, evidence = tower(inputs)
@@ -169,7 +169,7 @@ def test_vision_transformers_over_one_to_three_axes(tmp_path, shape, patch, pool
         tmp_path, architecture="vit", shape=shape, options=options, projection='projection = "new"'
     )
     torch.manual_seed(0)
-    tower = build_visual(read_generic(path, 0).visual, None, "here")
+    tower = assemble(read_generic(path, 0).visual, None, "here")
     inputs = torch.randn(2, *shape)
     with torch.inference_mode():
         embedding, evidence = tower(inputs)
@@ -185,7 +185,7 @@ def test_vision_transformers_over_one_to_three_axes(tmp_path, shape, patch, pool
 
 def test_an_mlp_projection_leaves_no_evidence(tmp_path):
     layers = '[{ layer = "linear", out = 8 }, { layer = "relu" }, { layer = "linear", out = 6 }]'
-    tower = build_visual(
+    tower = assemble(
         read_generic(describe(tmp_path, projection=f"projection = {layers}"), 0).visual, None, "here"
     )
     assert tower(torch.randn(1, 3, 32, 32))[1] is None
